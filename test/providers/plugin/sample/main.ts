@@ -1,0 +1,4 @@
+import { serve } from "../../../../providers/plugin/server.ts";
+import { thing } from "./thing.ts";
+
+await serve({ name: "sample", version: "1.2.3", types: [thing] });
