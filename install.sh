@@ -81,14 +81,16 @@ check_tools() {
 # Whether node_modules holds just what package-lock.json asks for. npm writes its record there last, so a broken install has none.
 packages_installed() {
   node -e '
-    const read = (path) => JSON.parse(require("node:fs").readFileSync(path, "utf8")).packages;
+    const fs = require("node:fs");
+    const read = (path) => JSON.parse(fs.readFileSync(path, "utf8")).packages;
     let wanted, found;
     try { wanted = read("package-lock.json"); found = read("node_modules/.package-lock.json"); } catch { process.exit(1); }
     const same = (a, b) => a?.version === b?.version && a?.integrity === b?.integrity;
     const names = Object.keys(wanted).filter((name) => name !== "");
     // Optional packages are there on their own platform only.
     const complete = names.every((name) => same(wanted[name], found[name]) || (wanted[name].optional && !found[name]));
-    process.exit(complete && Object.keys(found).every((name) => wanted[name]) ? 0 : 1);
+    const there = Object.keys(found).every((name) => wanted[name] && fs.existsSync(name));
+    process.exit(complete && there ? 0 : 1);
   '
 }
 
@@ -98,9 +100,11 @@ install_packages() {
   else
     check_space .
     scratch=$(mktemp -d)
-    if ! quietly "packages: npm ci" "$scratch/npm.log" npm ci --no-audit --no-fund; then
-      tail -n 30 "$scratch/npm.log" >&2
-      fail "npm ci failed; its last lines are above" "check the network and npm's registry setting (npm config get registry), then run ./install.sh again"
+    # Not `npm ci`: it refuses a lock file that lacks the optional packages of other platforms, and npm writes such files
+    # (https://github.com/npm/cli/issues/4828). The versions are the lock file's all the same.
+    if ! quietly "packages: npm install" "$scratch/npm.log" npm install --no-audit --no-fund; then
+      grep '^npm error' "$scratch/npm.log" | head -n 20 >&2
+      fail "npm install failed; its own words are above" "check the network, the disk and npm's registry setting (npm config get registry), then run ./install.sh again"
     fi
     rm -rf "$scratch"
     scratch=""

@@ -17,6 +17,12 @@ const userName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
 });
 const patterns = z.array(z.string().min(1).max(256)).min(1);
 
+// Pulumi reads an unquoted YAML time as a time and hands it on as Go prints one: `2030-01-01 00:00:00 +0000 UTC`.
+const time = z
+  .string()
+  .overwrite((text) => text.replace(/^(\S+) (\S+) ([+-]\d\d)(\d\d) \S+$/, "$1T$2$3:$4").replace(/\+00:00$/, "Z"))
+  .check(z.iso.datetime({ offset: true }));
+
 const node = z
   .strictObject({
     provider: z.enum(providerNames as [ProviderName, ...ProviderName[]]).describe("Where the node runs"),
@@ -35,7 +41,7 @@ const grant = z
     prompts: patterns
       .optional()
       .describe("Prompt names as the function gives them; * stands for any text. Absent: none"),
-    expires: z.iso.datetime({ offset: true }).optional().describe("RFC 3339 time after which the grant is void"),
+    expires: time.optional().describe("RFC 3339 time after which the grant is void"),
     rate: z.int().min(1).max(1_000_000).optional().describe("Calls per minute and node"),
   })
   .refine((value) => value.tools ?? value.resources ?? value.prompts, {

@@ -49,6 +49,8 @@ export async function bundle(request: BundleRequest, root: string): Promise<Bund
   const result = await build({
     stdin: { contents: entryModule(request), resolveDir: root, sourcefile: "entry.ts", loader: "ts" },
     absWorkingDir: root,
+    // The project's own tsconfig.json is for its editors and its type check, and no input of the bundle.
+    tsconfigRaw: {},
     bundle: true,
     write: false,
     minify: true,

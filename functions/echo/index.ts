@@ -15,7 +15,8 @@ export default defineFunction({
     }),
     whoami: tool({
       title: "Who am I",
-      description: "Tells which user and organization the call is made for, which node answers, and over which nodes the call came.",
+      description:
+        "Tells which user and organization the call is made for, which node answers, and over which nodes the call came.",
       input: z.object({}),
       output: z.object({
         caller: z.object({ subject: z.string(), organization: z.string() }),
@@ -25,7 +26,12 @@ export default defineFunction({
       }),
       annotations: { readOnlyHint: true, openWorldHint: false },
       run: (_, { caller, node, callId }) => ({
-        structured: { caller: { subject: caller.subject, organization: caller.organization }, node, via: [...caller.via], callId },
+        structured: {
+          caller: { subject: caller.subject, organization: caller.organization },
+          node,
+          via: [...caller.via],
+          callId,
+        },
       }),
     }),
   },

@@ -22,7 +22,10 @@ export default defineFunction({
         limit: z.int().min(1).max(50).default(20).describe("Meetings per page"),
         after: z.string().regex(idPattern).optional().describe("The next of the page before"),
       }),
-      output: z.object({ meetings: z.array(meeting), next: z.string().optional().describe("Pass as after to get the next page; absent on the last") }),
+      output: z.object({
+        meetings: z.array(meeting),
+        next: z.string().optional().describe("Pass as after to get the next page; absent on the last"),
+      }),
       annotations: { readOnlyHint: true, openWorldHint: false },
       run: async ({ limit, after }, { state }) => ({ structured: await meetingPage(state, after, limit) }),
     }),

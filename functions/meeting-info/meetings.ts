@@ -6,7 +6,11 @@ export const meetingInput = z.object({
   title: z.string().trim().min(1).max(200).describe("What the meeting is about"),
   start: z.iso.datetime({ offset: true }).describe("RFC 3339 time with an offset, such as 2027-03-01T09:30:00+01:00"),
   durationMinutes: z.int().min(1).max(1_440).describe("Length in minutes, at most a day"),
-  attendees: z.array(z.string().trim().min(1).max(200)).max(100).default([]).describe("Names or addresses of those who come"),
+  attendees: z
+    .array(z.string().trim().min(1).max(200))
+    .max(100)
+    .default([])
+    .describe("Names or addresses of those who come"),
   notes: z.string().max(10_000).exactOptional().describe("Agenda or other text"),
 });
 
@@ -40,7 +44,11 @@ export async function findMeeting(state: State, id: string): Promise<Meeting | u
 }
 
 /** A page of meetings, oldest first; `after` is the id that the page before ended with. */
-export async function meetingPage(state: State, after: string | undefined, limit: number): Promise<{ readonly meetings: Meeting[]; readonly next?: string }> {
+export async function meetingPage(
+  state: State,
+  after: string | undefined,
+  limit: number,
+): Promise<{ readonly meetings: Meeting[]; readonly next?: string }> {
   const page = await state.list(keyOf(""), { limit, ...(after !== undefined && { after: keyOf(after) }) });
   const meetings = page.entries.map((entry) => meeting.parse(entry.value));
   return page.next === undefined ? { meetings } : { meetings, next: page.next.slice(keyOf("").length) };

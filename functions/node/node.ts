@@ -56,7 +56,9 @@ function startNode(own: Catalogue, platform: Platform): Node {
         return await route(request);
       } catch (cause) {
         if (cause instanceof Unauthorized) return challenge(cause, config.url);
-        console.error(JSON.stringify({ error: "a request failed", cause: cause instanceof Error ? cause.stack : String(cause) }));
+        console.error(
+          JSON.stringify({ error: "a request failed", cause: cause instanceof Error ? cause.stack : String(cause) }),
+        );
         return fault(500, "internal error");
       }
     },
@@ -78,8 +80,15 @@ function startNode(own: Catalogue, platform: Platform): Node {
         return await putManifest(request, config, key, manifests);
       case "GET /.well-known/federation/manifest":
         return await admitted(request, async ({ principal, held }) => {
-          if (principal.hop?.scope !== "manifest") throw new Unauthorized(403, "insufficient_scope", "the manifest is for the network's nodes");
-          return new Response(held.jws, { headers: { "content-type": manifestMediaType, "cache-control": "no-store", "federation-serial": String(held.serial) } });
+          if (principal.hop?.scope !== "manifest")
+            throw new Unauthorized(403, "insufficient_scope", "the manifest is for the network's nodes");
+          return new Response(held.jws, {
+            headers: {
+              "content-type": manifestMediaType,
+              "cache-control": "no-store",
+              "federation-serial": String(held.serial),
+            },
+          });
         });
       case "GET /.well-known/oauth-protected-resource":
         return Response.json(resourceMetadata(config, await manifests.held()));
@@ -91,7 +100,10 @@ function startNode(own: Catalogue, platform: Platform): Node {
   }
 
   /** Runs `serve` for a caller with a good token. */
-  async function admitted(request: Request, serve: (authenticated: Authenticated) => Promise<Response>): Promise<Response> {
+  async function admitted(
+    request: Request,
+    serve: (authenticated: Authenticated) => Promise<Response>,
+  ): Promise<Response> {
     const token = bearerToken(request);
     const held = await manifests.held();
     if (!held) return fault(503, "this node waits for its manifest", { "retry-after": "5" });

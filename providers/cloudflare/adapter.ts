@@ -6,7 +6,12 @@ import type { ProviderAdapter } from "../adapter.ts";
 
 const settings = z.strictObject({
   accountId: z.string().regex(/^[0-9a-f]{32}$/, "must be the account's id: 32 hex digits"),
-  workersSubdomain: z.string().regex(/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, "must be the account's name below workers.dev: lower-case letters, digits and dashes"),
+  workersSubdomain: z
+    .string()
+    .regex(
+      /^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/,
+      "must be the account's name below workers.dev: lower-case letters, digits and dashes",
+    ),
   /** Base URL of the control plane. */
   api: z.url().default("https://api.cloudflare.com/client/v4"),
   /** Base URL of a node, with `{name}` in the place of its physical name; absent = its address below workers.dev. */
@@ -48,7 +53,8 @@ export const cloudflare = {
   urlFor: (name, { url, workersSubdomain }) =>
     url ? url.replaceAll("{name}", name).replace(/\/$/, "") : `https://${name}.${workersSubdomain}.workers.dev`,
 
-  account: (organization, { api }, parent) => new cloudflareSdk.Provider(`${organization}-cloudflare`, { baseUrl: api }, { parent }),
+  account: (organization, { api }, parent) =>
+    new cloudflareSdk.Provider(`${organization}-cloudflare`, { baseUrl: api }, { parent }),
 
   deploy({ name, node, url, settings, bundle, config, key, parent }, provider) {
     const { accountId } = settings;
@@ -67,7 +73,9 @@ export const cloudflare = {
         // Code, configuration and the classes of the Durable Objects change together or not at all.
         deploy: true,
         mainModule,
-        modules: [{ name: mainModule, contentType: "application/javascript+module", contentFile: fromProgram(bundle.path) }],
+        modules: [
+          { name: mainModule, contentType: "application/javascript+module", contentFile: fromProgram(bundle.path) },
+        ],
         compatibilityDate,
         // Declared, not migrated: `WorkersScript` would send a migration again with each update, and Cloudflare refuses the second.
         exports: { [stateClass]: { type: "durable-object", storage: "sqlite" } },
@@ -80,7 +88,7 @@ export const cloudflare = {
       },
       options,
     );
-    const observed = worker.subdomain.apply((subdomain) => (settings.url ? url : addressOf(subdomain.url) ?? url));
+    const observed = worker.subdomain.apply((subdomain) => (settings.url ? url : (addressOf(subdomain.url) ?? url)));
     return { url: observed, resources: [worker, version] };
   },
 } as const satisfies ProviderAdapter<CloudflareSettings, cloudflareSdk.Provider>;

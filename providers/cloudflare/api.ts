@@ -5,7 +5,10 @@ import type { ResourceContext } from "../plugin/resource.ts";
 /** The official SDK's client for the API that the provider instance names; the token comes from the environment. */
 export async function client({ config }: ResourceContext): Promise<Cloudflare> {
   const apiToken = process.env["CLOUDFLARE_API_TOKEN"];
-  if (!apiToken) throw new ResourceError("the variable CLOUDFLARE_API_TOKEN is not set: export the token of the Cloudflare account, or the local cloud's");
+  if (!apiToken)
+    throw new ResourceError(
+      "the variable CLOUDFLARE_API_TOKEN is not set: export the token of the Cloudflare account, or the local cloud's",
+    );
   // Loaded on the first call, as most runs of the plugin only compare.
   const { default: Client } = await import("cloudflare");
   const baseURL = config["baseUrl"];
@@ -43,5 +46,7 @@ function isApiError(error: unknown): error is ApiError {
 function readable(error: unknown): unknown {
   if (!isApiError(error)) return error;
   const words = (error.errors ?? []).map(({ code, message }) => `${message} [code: ${code}]`).join("; ");
-  return new ResourceError(`Cloudflare refused the request${error.status ? ` (${error.status})` : ""}: ${words || error.message}`);
+  return new ResourceError(
+    `Cloudflare refused the request${error.status ? ` (${error.status})` : ""}: ${words || error.message}`,
+  );
 }

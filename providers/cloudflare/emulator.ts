@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Emulator, EmulatorHost, StartEmulator } from "../local-cloud/emulator.ts";
-import { createControl, deployedVersion } from "./emulator/control.ts";
+import { createControl } from "./emulator/control.ts";
 import { ApiError, failure, success } from "./emulator/envelope.ts";
+import { deployedVersion } from "./emulator/records.ts";
 import { router } from "./emulator/router.ts";
 import type { Call, Route } from "./emulator/router.ts";
 import { readJson, scriptRoutes } from "./emulator/scripts.ts";
@@ -37,7 +38,8 @@ const startEmulator: StartEmulator = async (host) => {
     async handle(request) {
       const path = new URL(request.url).pathname.replace(/\/$/, "");
       try {
-        if (!path.startsWith(`${api}/`)) throw new ApiError(404, 1042, `There is no Worker at ${path}, or its subdomain is not enabled.`);
+        if (!path.startsWith(`${api}/`))
+          throw new ApiError(404, 10007, `There is no Worker at ${path}, or its subdomain is not enabled.`);
         authorize(request, host.token, path);
         return await answer(request, path.slice(api.length));
       } catch (error) {
@@ -70,18 +72,28 @@ async function accountRoutes(host: EmulatorHost, inUse: () => readonly string[])
 
   return [
     ["GET /user/tokens/verify", () => success({ id: "00000000000000000000000000000000", status: "active" })],
-    ["GET /accounts", () => {
-      const ids = [...new Set([...inUse(), ...Object.keys(subdomains)])].toSorted();
-      return success(ids.map(account), { count: ids.length });
-    }],
+    [
+      "GET /accounts",
+      () => {
+        const ids = [...new Set([...inUse(), ...Object.keys(subdomains)])].toSorted();
+        return success(ids.map(account), { count: ids.length });
+      },
+    ],
     ["GET /accounts/{account}", (call) => success(account(call.account))],
-    ["GET /accounts/{account}/workers/subdomain", (call) => success({ subdomain: subdomains[call.account] ?? "local" })],
-    ["PUT /accounts/{account}/workers/subdomain", async (call: Call) => {
-      const { subdomain } = (await readJson(call.request)) as { subdomain?: unknown };
-      if (typeof subdomain !== "string" || !/^[a-z0-9-]{1,63}$/.test(subdomain)) throw new ApiError(400, 10033, "The subdomain must be 1 to 63 lower-case letters, digits and '-'.");
-      subdomains[call.account] = subdomain;
-      await replace(file, JSON.stringify(subdomains));
-      return success({ subdomain });
-    }],
+    [
+      "GET /accounts/{account}/workers/subdomain",
+      (call) => success({ subdomain: subdomains[call.account] ?? "local" }),
+    ],
+    [
+      "PUT /accounts/{account}/workers/subdomain",
+      async (call: Call) => {
+        const { subdomain } = (await readJson(call.request)) as { subdomain?: unknown };
+        if (typeof subdomain !== "string" || !/^[a-z0-9-]{1,63}$/.test(subdomain))
+          throw new ApiError(400, 10033, "The subdomain must be 1 to 63 lower-case letters, digits and '-'.");
+        subdomains[call.account] = subdomain;
+        await replace(file, JSON.stringify(subdomains));
+        return success({ subdomain });
+      },
+    ],
   ];
 }

@@ -31,7 +31,13 @@ export function bridge(startNode: StartNode): ExportedHandler {
 
   function start(env: Env): { node: Node; base: string } {
     const { config, key } = readConfig((name) => env[name as "FEDERATION_CONFIG" | "FEDERATION_KEY"]);
-    const node = startNode({ config, key, state: durableState(env.STATE), fetch: (request) => fetch(request), waitUntil });
+    const node = startNode({
+      config,
+      key,
+      state: durableState(env.STATE),
+      fetch: (request) => fetch(request),
+      waitUntil,
+    });
     return { node, base: basePath(config) };
   }
 }

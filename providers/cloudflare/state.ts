@@ -10,7 +10,12 @@ type Row = { readonly key: string; readonly value: string; readonly version: num
 export interface Store {
   read(key: string): Promise<Row | undefined>;
   /** `expected` undefined = write unconditionally, 0 = only while the key is absent. */
-  write(key: string, expected: number | undefined, value: string, ttlSeconds: number | undefined): Promise<number | undefined>;
+  write(
+    key: string,
+    expected: number | undefined,
+    value: string,
+    ttlSeconds: number | undefined,
+  ): Promise<number | undefined>;
   append(log: string, value: string, ttlSeconds: number | undefined): Promise<string>;
   scan(prefix: string, after: string, limit: number): Promise<Row[]>;
 }
@@ -95,7 +100,12 @@ export class NodeState extends DurableObject implements Store {
     return this.#alive(key);
   }
 
-  async write(key: string, expected: number | undefined, value: string, ttlSeconds: number | undefined): Promise<number | undefined> {
+  async write(
+    key: string,
+    expected: number | undefined,
+    value: string,
+    ttlSeconds: number | undefined,
+  ): Promise<number | undefined> {
     const version = this.ctx.storage.transactionSync(() => {
       const current = this.#alive(key)?.version ?? 0;
       if (expected !== undefined && expected !== current) return undefined;
@@ -140,18 +150,29 @@ export class NodeState extends DurableObject implements Store {
   override async alarm(): Promise<void> {
     this.#sweeps = false;
     this.#sql.exec("DELETE FROM entries WHERE expires <= ?", Date.now());
-    if (this.#sql.exec("SELECT 1 AS one FROM entries WHERE expires IS NOT NULL LIMIT 1").toArray().length > 0) await this.#sweepLater();
+    if (this.#sql.exec("SELECT 1 AS one FROM entries WHERE expires IS NOT NULL LIMIT 1").toArray().length > 0)
+      await this.#sweepLater();
   }
 
   #alive(key: string): Row | undefined {
     return this.#sql
-      .exec<Row>("SELECT key, value, version FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)", key, Date.now())
+      .exec<Row>(
+        "SELECT key, value, version FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)",
+        key,
+        Date.now(),
+      )
       .toArray()[0];
   }
 
   #store(key: string, value: string, version: number, ttlSeconds: number | undefined): void {
     const expires = ttlSeconds === undefined ? null : Date.now() + ttlSeconds * 1000;
-    this.#sql.exec("INSERT OR REPLACE INTO entries (key, value, version, expires) VALUES (?, ?, ?, ?)", key, value, version, expires);
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO entries (key, value, version, expires) VALUES (?, ?, ?, ?)",
+      key,
+      value,
+      version,
+      expires,
+    );
   }
 
   async #sweepLater(): Promise<void> {
@@ -166,7 +187,10 @@ export class NodeState extends DurableObject implements Store {
       this.#sql.exec("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL)");
       const [row] = this.#sql.exec<{ value: number }>("SELECT value FROM meta WHERE name = 'schema'").toArray();
       if (row?.value === schemaVersion) return;
-      if (row) throw new Error(`the state has schema ${row.value}; this code knows ${schemaVersion}: deploy the version that wrote it, or a newer one`);
+      if (row)
+        throw new Error(
+          `the state has schema ${row.value}; this code knows ${schemaVersion}: deploy the version that wrote it, or a newer one`,
+        );
       this.#sql.exec(schema);
       this.#sql.exec("INSERT INTO meta (name, value) VALUES ('schema', ?)", schemaVersion);
     });

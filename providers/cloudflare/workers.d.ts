@@ -21,7 +21,10 @@ declare module "cloudflare:workers" {
   }
 
   export interface SqlStorage {
-    exec<Row extends Record<string, SqlValue>>(query: string, ...bindings: readonly SqlValue[]): Iterable<Row> & { toArray(): Row[] };
+    exec<Row extends Record<string, SqlValue>>(
+      query: string,
+      ...bindings: readonly SqlValue[]
+    ): Iterable<Row> & { toArray(): Row[] };
   }
 
   export type SqlValue = string | number | null | ArrayBuffer;

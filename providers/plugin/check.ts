@@ -20,7 +20,11 @@ export function check(type: ResourceType, wire: Properties): Checked {
   const pending = Object.fromEntries(Object.entries(news).filter(([, value]) => hasUnknown(value)));
   const isPending = Object.keys(pending).length > 0;
   // Rules over several inputs wait until all are known.
-  const schema = !isPending ? type.inputs : shape ? z.object(without(shape, pending)) : z.record(z.string(), z.unknown());
+  const schema = !isPending
+    ? type.inputs
+    : shape
+      ? z.object(without(shape, pending))
+      : z.record(z.string(), z.unknown());
   const known = without(news, pending);
   const result = z.safeParse(schema, known);
   if (!result.success) return { inputs: news, failures: result.error.issues.flatMap(describe) };
@@ -32,7 +36,9 @@ export function check(type: ResourceType, wire: Properties): Checked {
   function describe(issue: z.core.$ZodIssue): string[] {
     const { path } = issue;
     if (issue.code === "unrecognized_keys") {
-      return issue.keys.map((key) => (path.length === 0 ? notAnInput(key) : `${formatPath([...path, key])}: not known here`));
+      return issue.keys.map((key) =>
+        path.length === 0 ? notAnInput(key) : `${formatPath([...path, key])}: not known here`,
+      );
     }
     return [`${path.length === 0 ? "inputs" : formatPath(path)}: ${issue.message}${found(path)}`];
   }
@@ -41,7 +47,8 @@ export function check(type: ResourceType, wire: Properties): Checked {
   function found(path: readonly PropertyKey[]): string {
     if (path.length === 0 || type.secrets.includes(path[0]!) || hasSecret(wire[String(path[0])])) return "";
     let value: unknown = news;
-    for (const step of path) value = Array.isArray(value) || isObject(value) ? (value as Properties)[step as string] : undefined;
+    for (const step of path)
+      value = Array.isArray(value) || isObject(value) ? (value as Properties)[step as string] : undefined;
     if (value === undefined) return "";
     const text = JSON.stringify(value);
     return text !== undefined && text.length <= 80 ? `; it is ${text}` : "";

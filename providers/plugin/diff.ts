@@ -19,7 +19,8 @@ export function diff(old: Properties, now: Properties): Change[] {
   return changes;
 
   function compareObjects(a: Properties, b: Properties, path: readonly PropertyKey[]): void {
-    for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) compare(own(a, key), own(b, key), [...path, key]);
+    for (const key of new Set([...Object.keys(a), ...Object.keys(b)]))
+      compare(own(a, key), own(b, key), [...path, key]);
   }
 
   function compare(a: unknown, b: unknown, path: readonly PropertyKey[]): void {

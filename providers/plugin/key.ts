@@ -20,7 +20,8 @@ interface Outputs {
 /** An Ed25519 key pair that lives in the stack: the private half only encrypted, there and in what holds it later. */
 export const signingKey = defineResource<Inputs, Outputs>({
   token: "federation:index:SigningKey",
-  description: "An Ed25519 key pair of a node, or of the network's root. Another owner or epoch makes a new pair before the old one goes.",
+  description:
+    "An Ed25519 key pair of a node, or of the network's root. Another owner or epoch makes a new pair before the old one goes.",
   inputs: z.strictObject({
     owner: z.string().min(1).describe("Whose key it is: a node's id, or the network's root."),
     epoch: z.int().min(0).describe("Grows by one with each rotation."),

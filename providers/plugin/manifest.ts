@@ -23,7 +23,11 @@ export interface SignedManifest extends Required<Holding> {
  * manifest that was delivered before is recognized by its digest and keeps its serial, even if the stack's state was
  * lost before it was written; any other content gets a serial above all that was seen.
  */
-export async function nextManifest(content: ManifestContent, root: PrivateJwk, seen: readonly Holding[]): Promise<SignedManifest> {
+export async function nextManifest(
+  content: ManifestContent,
+  root: PrivateJwk,
+  seen: readonly Holding[],
+): Promise<SignedManifest> {
   const highest = Math.max(0, ...seen.map((holding) => holding.serial));
   if (highest > 0) {
     const same = await signManifest({ ...content, serial: highest }, root);

@@ -86,11 +86,18 @@ export async function ask(target: Target, signal: AbortSignal, manifest?: string
  * after one attempt at least. A refusal comes with the node's status, where it tells one.
  * @param deadline in the time of `performance.now()`
  */
-export async function deliver(target: Target, manifest: string, deadline: number, limit: Limit, signal: AbortSignal): Promise<Answer> {
+export async function deliver(
+  target: Target,
+  manifest: string,
+  deadline: number,
+  limit: Limit,
+  signal: AbortSignal,
+): Promise<Answer> {
   for (let pause = 100; ; pause = Math.min(pause * 2, 2000)) {
     const answer = await limit(() => ask(target, signal, manifest));
     // A node refuses a manifest that is not newer than its own; its status then says what it takes.
-    if (answer.fault?.final && !signal.aborted) return { ...(await limit(() => ask(target, signal))), fault: answer.fault };
+    if (answer.fault?.final && !signal.aborted)
+      return { ...(await limit(() => ask(target, signal))), fault: answer.fault };
     if (!answer.fault || answer.fault.final || performance.now() + pause >= deadline) return answer;
     // Cancelled while it waits: the next `ask` says so.
     await sleep(pause, undefined, { signal }).catch(() => undefined);

@@ -43,14 +43,25 @@ export interface ResourceType<Inputs extends object = any, Outputs extends objec
    * What is there now; undefined = it is gone. `stored` is absent during an import.
    * Answer `inputs` as observed, so that drift shows in a refresh.
    */
-  read(id: string, stored: Stored<Inputs, Outputs> | undefined, context: ResourceContext): Promise<Stored<Inputs, Outputs> | undefined>;
-  update(id: string, inputs: Inputs, stored: Stored<Inputs, Outputs>, context: ResourceContext): Promise<{ outputs: Outputs }>;
+  read(
+    id: string,
+    stored: Stored<Inputs, Outputs> | undefined,
+    context: ResourceContext,
+  ): Promise<Stored<Inputs, Outputs> | undefined>;
+  update(
+    id: string,
+    inputs: Inputs,
+    stored: Stored<Inputs, Outputs>,
+    context: ResourceContext,
+  ): Promise<{ outputs: Outputs }>;
   /** Already gone is success. */
   delete(id: string, stored: Stored<Inputs, Outputs>, context: ResourceContext): Promise<void>;
 }
 
 /** Infers the types of a resource from its parts. */
-export function defineResource<Inputs extends object, Outputs extends object>(type: ResourceType<Inputs, Outputs>): ResourceType {
+export function defineResource<Inputs extends object, Outputs extends object>(
+  type: ResourceType<Inputs, Outputs>,
+): ResourceType {
   return type as unknown as ResourceType;
 }
 

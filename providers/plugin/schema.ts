@@ -29,7 +29,11 @@ export function packageSchema(provider: { name: string; version: string; types: 
     const inputs = objectSpec(json, type.token);
     const mark = ([name, spec]: [string, PropertySpec]): [string, PropertySpec] => [
       name,
-      { ...spec, ...(type.secrets.includes(name) && { secret: true }), ...(type.replaceOn.includes(name) && { willReplaceOnChanges: true }) },
+      {
+        ...spec,
+        ...(type.secrets.includes(name) && { secret: true }),
+        ...(type.replaceOn.includes(name) && { willReplaceOnChanges: true }),
+      },
     ];
     const inputProperties = Object.fromEntries(Object.entries(inputs.properties).map(mark));
     const secretOutputs = type.secrets.map(String).filter((name) => !(name in inputProperties));
@@ -37,7 +41,10 @@ export function packageSchema(provider: { name: string; version: string; types: 
       description: type.description,
       inputProperties,
       requiredInputs: inputs.required,
-      properties: { ...inputProperties, ...Object.fromEntries(secretOutputs.map((name) => [name, { ...anything, secret: true }])) },
+      properties: {
+        ...inputProperties,
+        ...Object.fromEntries(secretOutputs.map((name) => [name, { ...anything, secret: true }])),
+      },
       required: inputs.required,
     };
   }
@@ -47,7 +54,9 @@ export function packageSchema(provider: { name: string; version: string; types: 
     return {
       type: "object",
       ...(json.description && { description: json.description }),
-      properties: Object.fromEntries(properties.map(([name, value]) => [name, propertySpec(value, `${token}${capitalize(name)}`)])),
+      properties: Object.fromEntries(
+        properties.map(([name, value]) => [name, propertySpec(value, `${token}${capitalize(name)}`)]),
+      ),
       required: json.required ?? [],
     };
   }
@@ -61,9 +70,13 @@ export function packageSchema(provider: { name: string; version: string; types: 
   }
 
   function typeSpec(json: JsonSchema, token: string): PropertySpec {
-    const options = (json.anyOf ?? json.oneOf)?.filter((option) => typeof option === "boolean" || option.type !== "null");
+    const options = (json.anyOf ?? json.oneOf)?.filter(
+      (option) => typeof option === "boolean" || option.type !== "null",
+    );
     if (options) {
-      const specs = options.map((option, index) => propertySpec(option, options.length === 1 ? token : `${token}${index}`));
+      const specs = options.map((option, index) =>
+        propertySpec(option, options.length === 1 ? token : `${token}${index}`),
+      );
       const distinct = [...new Map(specs.map((spec) => [JSON.stringify(spec), spec])).values()];
       return distinct.length === 1 ? distinct[0]! : { oneOf: distinct };
     }

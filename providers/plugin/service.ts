@@ -39,9 +39,13 @@ export function createService(provider: ProviderPackage): UntypedServiceImplemen
 
     getSchema: unary(async () => new messages.GetSchemaResponse().setSchema(JSON.stringify(packageSchema(provider)))),
 
-    checkConfig: unary(async (request: Proto.CheckRequest) => new messages.CheckResponse().setInputs(request.getNews())),
+    checkConfig: unary(async (request: Proto.CheckRequest) =>
+      new messages.CheckResponse().setInputs(request.getNews()),
+    ),
 
-    diffConfig: unary(async (request: Proto.DiffRequest) => diffResponse(diff(opened(request.getOldInputs()), opened(request.getNews())), [])),
+    diffConfig: unary(async (request: Proto.DiffRequest) =>
+      diffResponse(diff(opened(request.getOldInputs()), opened(request.getNews())), []),
+    ),
 
     configure: unary(async (request: Proto.ConfigureRequest) => {
       config = opened(request.getArgs());
@@ -73,7 +77,9 @@ export function createService(provider: ProviderPackage): UntypedServiceImplemen
       const given = wire(request.getProperties());
       const inputs = openAll(given);
       if (request.getPreview()) {
-        return new messages.CreateResponse().setProperties(stateOf(type, inputs, previewOf(type, inputs, undefined), given));
+        return new messages.CreateResponse().setProperties(
+          stateOf(type, inputs, previewOf(type, inputs, undefined), given),
+        );
       }
       const { id, outputs } = await run(type, request, given, (context) => type.create(inputs, context));
       return new messages.CreateResponse().setId(id).setProperties(stateOf(type, inputs, outputs, given));
@@ -83,7 +89,10 @@ export function createService(provider: ProviderPackage): UntypedServiceImplemen
       const type = typeOf(request);
       const givenInputs = wire(request.getInputs());
       const given = { ...givenInputs, ...wire(request.getProperties()) };
-      const stored = Object.keys(given).length === 0 ? undefined : storedOf(request.getId(), request.getInputs(), request.getProperties());
+      const stored =
+        Object.keys(given).length === 0
+          ? undefined
+          : storedOf(request.getId(), request.getInputs(), request.getProperties());
       const now = await run(type, request, given, (context) => type.read(request.getId(), stored, context));
       const response = new messages.ReadResponse();
       // No id says that the resource is gone.
@@ -99,9 +108,13 @@ export function createService(provider: ProviderPackage): UntypedServiceImplemen
       const inputs = openAll(given);
       const stored = storedOf(request.getId(), request.getOldInputs(), request.getOlds());
       if (request.getPreview()) {
-        return new messages.UpdateResponse().setProperties(stateOf(type, inputs, previewOf(type, inputs, stored.outputs), given));
+        return new messages.UpdateResponse().setProperties(
+          stateOf(type, inputs, previewOf(type, inputs, stored.outputs), given),
+        );
       }
-      const { outputs } = await run(type, request, given, (context) => type.update(request.getId(), inputs, stored, context));
+      const { outputs } = await run(type, request, given, (context) =>
+        type.update(request.getId(), inputs, stored, context),
+      );
       return new messages.UpdateResponse().setProperties(stateOf(type, inputs, outputs, given));
     }),
 
@@ -199,7 +212,11 @@ function previewOf(type: ResourceType, inputs: Properties, old: Properties | und
   }
 }
 
-function diffResponse(changes: readonly Change[], replaceOn: readonly string[], deleteBeforeReplace = false): Proto.DiffResponse {
+function diffResponse(
+  changes: readonly Change[],
+  replaceOn: readonly string[],
+  deleteBeforeReplace = false,
+): Proto.DiffResponse {
   const { DiffResponse, PropertyDiff } = messages;
   const replaces = replaceOn.filter((property) => changes.some((change) => change.property === property));
   const response = new DiffResponse();

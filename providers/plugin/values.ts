@@ -74,7 +74,10 @@ export function seal(plain: unknown): unknown {
 export function sealAll(plain: Properties, secrets: readonly PropertyKey[], like: Properties): Properties {
   const defined = Object.entries(plain).filter(([, value]) => value !== undefined);
   return Object.fromEntries(
-    defined.map(([key, value]) => [key, secrets.includes(key) ? secret(seal(value)) : markLike(seal(value), like[key])]),
+    defined.map(([key, value]) => [
+      key,
+      secrets.includes(key) ? secret(seal(value)) : markLike(seal(value), like[key]),
+    ]),
   );
 }
 
@@ -94,7 +97,10 @@ export class UnknownRead extends Error {
 export function guardUnknowns<T>(plain: T): T {
   if (Array.isArray(plain)) return guard(plain.map(guardUnknowns), plain) as T;
   if (isObject(plain)) {
-    return guard(Object.fromEntries(Object.entries(plain).map(([key, value]) => [key, guardUnknowns(value)])), plain) as T;
+    return guard(
+      Object.fromEntries(Object.entries(plain).map(([key, value]) => [key, guardUnknowns(value)])),
+      plain,
+    ) as T;
   }
   return plain;
 }

@@ -1,7 +1,14 @@
 import * as z from "zod";
 import type { Grant, ManifestNode, ManifestOrganization, NodeId } from "../../functions/node/federation/manifest.ts";
 import type { PrivateJwk, PublicJwk } from "../../functions/node/platform.ts";
-import { holds, nextManifest, parseManifest, type Holding, type ManifestContent, type SignedManifest } from "./manifest.ts";
+import {
+  holds,
+  nextManifest,
+  parseManifest,
+  type Holding,
+  type ManifestContent,
+  type SignedManifest,
+} from "./manifest.ts";
 import { ask, deliver, limitTo, type Answer, type Target } from "./nodes.ts";
 import { defineResource, ResourceError, type ResourceContext } from "./resource.ts";
 
@@ -40,14 +47,23 @@ const inputs = z.strictObject({
   nodes: z
     .record(
       z.string(),
-      z.looseObject({ organization: z.string(), provider: z.string(), url: z.url(), prefix: z.string(), functions: names }),
+      z.looseObject({
+        organization: z.string(),
+        provider: z.string(),
+        url: z.url(),
+        prefix: z.string(),
+        functions: names,
+      }),
     )
     .describe("Nodes by id (`organization/node`); the manifest goes to each of them."),
   keys: z.record(z.string(), z.array(publicJwk)).describe("Public keys by node id."),
   organizations: z
     .record(
       z.string(),
-      z.looseObject({ issuers: z.array(z.looseObject({ issuer: z.string(), keys: z.array(publicJwk) })), users: names }),
+      z.looseObject({
+        issuers: z.array(z.looseObject({ issuer: z.string(), keys: z.array(publicJwk) })),
+        users: names,
+      }),
     )
     .describe("Issuers and users by organization."),
   grants: z
@@ -67,7 +83,10 @@ const inputs = z.strictObject({
     .describe("Grants that both organizations declared."),
   rootKey: z
     .string()
-    .refine(isPrivateJwk, "must be a private Ed25519 JWK as JSON text, with kty, crv, x, d and kid: the output `privateKey` of a SigningKey")
+    .refine(
+      isPrivateJwk,
+      "must be a private Ed25519 JWK as JSON text, with kty, crv, x, d and kid: the output `privateKey` of a SigningKey",
+    )
     .describe("Root key that signs the manifest, as JSON text."),
   readySeconds: z.number().min(0).default(60).describe("How long to wait for nodes that do not answer yet."),
 });
@@ -75,7 +94,8 @@ const inputs = z.strictObject({
 /** Signs the network's manifest and brings it to every node; the last resource of a stack. */
 export const wiring = defineResource<WiringInputs, WiringOutputs>({
   token: "federation:index:Wiring",
-  description: "The signed manifest that wires a network: who its nodes are, their keys and grants. Holds once every node holds it.",
+  description:
+    "The signed manifest that wires a network: who its nodes are, their keys and grants. Holds once every node holds it.",
   inputs,
   secrets: ["rootKey"],
   replaceOn: ["network"],
@@ -103,7 +123,11 @@ export const wiring = defineResource<WiringInputs, WiringOutputs>({
 });
 
 /** Create and update: see what is held, sign what is wanted, deliver it to whoever does not hold it, check. */
-async function wire(wanted: WiringInputs, stored: WiringOutputs | undefined, context: ResourceContext): Promise<WiringOutputs> {
+async function wire(
+  wanted: WiringInputs,
+  stored: WiringOutputs | undefined,
+  context: ResourceContext,
+): Promise<WiringOutputs> {
   const { rootKey, readySeconds, ...content } = wanted;
   const root = JSON.parse(rootKey) as PrivateJwk;
   const targets = targetsOf(content);
@@ -121,14 +145,21 @@ async function wire(wanted: WiringInputs, stored: WiringOutputs | undefined, con
       missing.map(async (target) => answers.set(target, await deliver(target, jws, deadline, limit, context.signal))),
     );
     // A node that was silent before may hold a newer manifest, from a run whose state was lost.
-    if (round === rounds || !holdings(answers).some((holding) => holding.serial >= signed.serial && !holds(holding, signed))) break;
+    if (
+      round === rounds ||
+      !holdings(answers).some((holding) => holding.serial >= signed.serial && !holds(holding, signed))
+    )
+      break;
   }
 
   const held = heldBy(answers);
   const outputs = { serial: signed.serial, digest: signed.digest, manifest: signed.jws, held };
   const failed = targets.filter((target) => !holdsIt(answers.get(target), signed));
   if (failed.length === 0) return outputs;
-  throw new ResourceError(failureMessage(wanted.network, signed, targets.length, failed, answers), { id: wanted.network, outputs });
+  throw new ResourceError(failureMessage(wanted.network, signed, targets.length, failed, answers), {
+    id: wanted.network,
+    outputs,
+  });
 }
 
 function failureMessage(
@@ -141,12 +172,15 @@ function failureMessage(
   return [
     `${failed.length} of ${total} nodes do not hold manifest ${serial} of the network ${network}:`,
     ...failed.map((target) => `  ${target.id} at ${target.url}: ${whyNot(answers.get(target))}`),
-    ...(failed.length < total ? [`The other ${total - failed.length} hold it.`] : []),
+    ...(failed.length < total ? ["All other nodes hold it."] : []),
     "Mend this and run `pulumi up` again. A node that was only away also takes the manifest from its peers once it is back.",
   ].join("\n");
 }
 
-async function observe(stored: WiringOutputs, context: ResourceContext): Promise<{ held: WiringOutputs["held"]; holders: Set<NodeId> }> {
+async function observe(
+  stored: WiringOutputs,
+  context: ResourceContext,
+): Promise<{ held: WiringOutputs["held"]; holders: Set<NodeId> }> {
   const limit = limitTo(width);
   const answers = new Map<Target, Answer>();
   await Promise.all(
@@ -159,7 +193,11 @@ async function observe(stored: WiringOutputs, context: ResourceContext): Promise
   const holders = new Set<NodeId>();
   for (const [target, answer] of answers) {
     if (holdsIt(answer, stored)) holders.add(target.id);
-    else context.log("warning", `${target.id} at ${target.url} does not hold manifest ${stored.serial}: ${whyNot(answer)}`);
+    else
+      context.log(
+        "warning",
+        `${target.id} at ${target.url} does not hold manifest ${stored.serial}: ${whyNot(answer)}`,
+      );
   }
   return { held: heldBy(answers), holders };
 }
@@ -184,7 +222,9 @@ function heldBy(answers: ReadonlyMap<Target, Answer>): Record<NodeId, number> {
 function whyNot(answer: Answer | undefined): string {
   if (answer?.fault) return `it ${answer.fault.reason}`;
   if (!answer?.status) throw new Error("a node was not asked");
-  return answer.status.serial === 0 ? "it holds none" : `it holds manifest ${answer.status.serial}, ${answer.status.digest ?? "without a digest"}`;
+  return answer.status.serial === 0
+    ? "it holds none"
+    : `it holds manifest ${answer.status.serial}, ${answer.status.digest ?? "without a digest"}`;
 }
 
 function isPrivateJwk(text: string): boolean {

@@ -1,8 +1,6 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import * as z from "zod";
+import { readProjectFile } from "../plugin/project-file.ts";
 import { defineResource, type ResourceContext, ResourceError, type ResourceType } from "../plugin/resource.ts";
 import { managementApi, type ProjectAddress } from "./api.ts";
 import { maxSlugLength, projectRefPattern, secretName, type SecretVariable, slugPattern } from "./names.ts";
@@ -192,34 +190,10 @@ const edgeFunction = defineResource<FunctionInputs, FunctionOutputs>({
 });
 
 async function deploy(inputs: FunctionInputs, { signal }: ResourceContext): Promise<FunctionOutputs> {
-  const code = await readBundle(inputs);
-  const { slug, verifyJwt } = inputs;
+  const { slug, verifyJwt, bundlePath: path, bundleSha256: sha256 } = inputs;
+  const code = await readProjectFile({ path, sha256 });
   const deployed = await managementApi(inputs, signal).deployFunction({ slug, code, verifyJwt });
   return { version: deployed.version, ezbrSha256: deployed.ezbr_sha256 ?? "" };
-}
-
-async function readBundle({ bundlePath, bundleSha256 }: FunctionInputs): Promise<Uint8Array<ArrayBuffer>> {
-  const path = join(projectRoot(), bundlePath);
-  const code = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-    throw new ResourceError(
-      `the bundle ${bundlePath} is not in the project: run \`pulumi up\` again, which compiles it`,
-    );
-  });
-  const found = sha256(code);
-  if (found === bundleSha256) return new Uint8Array(code);
-  throw new ResourceError(
-    `the bundle ${bundlePath} has SHA-256 ${found}, not ${bundleSha256}: it changed during the update; run \`pulumi up\` again`,
-  );
-}
-
-/** The engine starts the plugin in the program's folder, which is the project's root or below it. */
-function projectRoot(): string {
-  for (let folder = process.cwd(); ; folder = dirname(folder)) {
-    if (existsSync(join(folder, "Pulumi.yaml"))) return folder;
-    if (folder === dirname(folder))
-      throw new ResourceError(`there is no Pulumi.yaml in ${process.cwd()} or above: run \`pulumi\` in the project`);
-  }
 }
 
 function splitId(id: string, form: string): [string, string] {

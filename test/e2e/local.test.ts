@@ -92,7 +92,11 @@ describe("a federation on this machine", () => {
 
   it("runs a call of acme's Worker on globex's machine, under one call id in both audits", async () => {
     const result = await call("acme/edge", "globex-compute.whoami", {});
-    expect(result.structuredContent).toMatchObject({ subject: "ada@acme", node: "globex/compute", via: ["acme/edge"] });
+    expect(result.structuredContent).toMatchObject({
+      caller: { subject: "ada@acme" },
+      node: "globex/compute",
+      via: ["acme/edge"],
+    });
     const callId = result._meta["io.github.ai-federation/callId"];
     await eventually(10, async () => {
       const [out, into] = await Promise.all([audit("acme/edge"), audit("globex/compute")]);
@@ -118,7 +122,7 @@ describe("a federation on this machine", () => {
       const created = await call(id, "create_meeting", {
         title: `Review at ${id}`,
         start: "2027-03-01T09:00:00Z",
-        minutes: 30,
+        durationMinutes: 30,
       });
       expect(created.isError).not.toBe(true);
     }

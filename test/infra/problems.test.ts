@@ -67,6 +67,16 @@ describe("problems of a config", () => {
     expect(problems(config).map(({ path }) => path)).toEqual(["topology.organizations.acme.providers.supabase"]);
   });
 
+  it.each([
+    ["2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z"],
+    ["2030-01-01 00:00:00 +0000 UTC", "2030-01-01T00:00:00Z"],
+    ["2030-01-01 09:30:00 +0200 CEST", "2030-01-01T09:30:00+02:00"],
+  ])("takes the time %s, however YAML and Pulumi hand it on", (written, read) => {
+    const config = stackConfig("local");
+    config.organizations.acme.grants[0].expires = written;
+    expect(parseTopology(config).topology?.organizations["acme"]?.grants[0]?.expires).toBe(read);
+  });
+
   it("shortens a long value and says how long it is", () => {
     const text = formatProblem({ path: "a", value: "x".repeat(500), problem: "p", allowed: "q", remedy: "r" });
     expect(text).toContain("… (502 characters)");

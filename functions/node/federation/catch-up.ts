@@ -61,7 +61,9 @@ export class CatchUp {
       this.#options.waitUntil(last.done);
     }
     const { done } = last;
-    await withDeadline(budget + 100, undefined, async () => await done).catch((cause: unknown) => this.#report(peer, cause));
+    await withDeadline(budget + 100, undefined, async () => await done).catch((cause: unknown) =>
+      this.#report(peer, cause),
+    );
     return (await this.#options.manifests.held()) ?? held;
   }
 
@@ -92,7 +94,10 @@ export class CatchUp {
 
   async #compare(held: HeldManifest): Promise<HeldManifest> {
     const peers = [...held.peers.values()].toSorted();
-    const asked = Array.from({ length: Math.min(peersPerCheck, peers.length) }, (_, n) => peers[(this.#turn + n) % peers.length] as NodeId);
+    const asked = Array.from(
+      { length: Math.min(peersPerCheck, peers.length) },
+      (_, n) => peers[(this.#turn + n) % peers.length] as NodeId,
+    );
     this.#turn += asked.length;
     const serials = await Promise.all(asked.map(async (peer) => ({ peer, serial: await this.#serialOf(peer, held) })));
     const best = serials.toSorted((a, b) => b.serial - a.serial)[0];
@@ -119,10 +124,18 @@ export class CatchUp {
     const { config, mint, fetch } = this.#options;
     const base = held.manifest.nodes[peer]?.url;
     const principal = nodePrincipal(config);
-    const token = await mint({ audience: `${base}/mcp`, principal, callId: crypto.randomUUID(), scope: "manifest", serial: held.serial });
+    const token = await mint({
+      audience: `${base}/mcp`,
+      principal,
+      callId: crypto.randomUUID(),
+      scope: "manifest",
+      serial: held.serial,
+    });
     return await withDeadline(budget, undefined, async (signal) => {
       const headers = { authorization: `Bearer ${token}` };
-      const response = await fetch(new Request(`${base}/.well-known/federation/manifest`, { headers, redirect: "manual", signal }));
+      const response = await fetch(
+        new Request(`${base}/.well-known/federation/manifest`, { headers, redirect: "manual", signal }),
+      );
       const text = await readText(response, maxManifestBytes);
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       return text;

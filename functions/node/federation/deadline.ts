@@ -7,7 +7,11 @@ export class DeadlineExceeded extends Error {
  * Runs `work` for at most `ms` milliseconds. Rejects with {@link DeadlineExceeded} then, or with the outer signal's reason when that aborts,
  * even if `work` does not listen to its signal.
  */
-export async function withDeadline<T>(ms: number, outer: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function withDeadline<T>(
+  ms: number,
+  outer: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const controller = new AbortController();
   const ended = new Promise<never>((_, reject) => {
     controller.signal.addEventListener("abort", () => reject(controller.signal.reason), { once: true });

@@ -30,13 +30,17 @@ export class ManifestRefused extends Error {
 export async function openManifest(jws: string, config: NodeConfig): Promise<HeldManifest> {
   const manifest = await verified(jws, config);
   if (manifest.network !== config.network) {
-    throw new ManifestRefused(409, `the manifest is for the network ${JSON.stringify(manifest.network)}; this node belongs to ${config.network}`);
+    throw new ManifestRefused(
+      409,
+      `the manifest is for the network ${JSON.stringify(manifest.network)}; this node belongs to ${config.network}`,
+    );
   }
   const peers = new Map<string, NodeId>();
   for (const [id, { prefix }] of Object.entries(manifest.nodes)) {
     if (id === config.node) continue;
     const other = peers.get(prefix);
-    if (other !== undefined) throw new ManifestRefused(400, `the manifest gives ${other} and ${id} the same prefix ${prefix}`);
+    if (other !== undefined)
+      throw new ManifestRefused(400, `the manifest gives ${other} and ${id} the same prefix ${prefix}`);
     peers.set(prefix, id);
   }
   return { jws, digest: await digestOf(jws), serial: manifest.serial, manifest, peers };
@@ -56,7 +60,10 @@ async function verified(jws: string, config: NodeConfig): Promise<Manifest> {
     if (result.protectedHeader.typ !== manifestType) throw new Error(`typ is not ${manifestType}`);
     payload = result.payload;
   } catch (cause) {
-    throw new ManifestRefused(401, `the body is not a manifest signed by the root key of ${config.network}: ${(cause as Error).message}`);
+    throw new ManifestRefused(
+      401,
+      `the body is not a manifest signed by the root key of ${config.network}: ${(cause as Error).message}`,
+    );
   }
   let body: unknown;
   try {
@@ -73,12 +80,15 @@ async function verified(jws: string, config: NodeConfig): Promise<Manifest> {
 function shapeFault(body: unknown): string | undefined {
   if (!isFields(body)) return "it is not an object";
   if (typeof body["network"] !== "string") return "network is not a string";
-  if (!Number.isSafeInteger(body["serial"]) || (body["serial"] as number) < 1) return "serial is not a whole number above 0";
-  for (const field of ["nodes", "keys", "organizations"]) if (!isFields(body[field])) return `${field} is not an object`;
+  if (!Number.isSafeInteger(body["serial"]) || (body["serial"] as number) < 1)
+    return "serial is not a whole number above 0";
+  for (const field of ["nodes", "keys", "organizations"])
+    if (!isFields(body[field])) return `${field} is not an object`;
   if (!Array.isArray(body["grants"])) return "grants is not a list";
   for (const [id, node] of Object.entries(body["nodes"] as object)) {
     if (!isFields(node)) return `nodes["${id}"] is not an object`;
-    for (const field of ["organization", "url", "prefix"]) if (typeof node[field] !== "string") return `nodes["${id}"].${field} is not a string`;
+    for (const field of ["organization", "url", "prefix"])
+      if (typeof node[field] !== "string") return `nodes["${id}"].${field} is not a string`;
   }
   return undefined;
 }

@@ -47,7 +47,9 @@ export class ManifestStore {
       if (this.#held) this.#nextCheck = now + refreshAfter;
     } catch (cause) {
       if (now - this.#checkedAt > graceMs) throw cause;
-      console.error(JSON.stringify({ error: "the held manifest could not be checked against the state", cause: String(cause) }));
+      console.error(
+        JSON.stringify({ error: "the held manifest could not be checked against the state", cause: String(cause) }),
+      );
     }
     return this.#held;
   }
@@ -65,7 +67,10 @@ export class ManifestStore {
       if (stored && stored.serial >= offered.serial) {
         if (written && stored.digest !== offered.digest) await this.#drop(partsOf(offered));
         if (stored.serial === offered.serial && stored.digest === offered.digest) return this.#adopt(offered);
-        throw new ManifestRefused(409, `this node holds serial ${stored.serial} (${stored.digest}); it takes only a higher one, and got ${offered.serial}`);
+        throw new ManifestRefused(
+          409,
+          `this node holds serial ${stored.serial} (${stored.digest}); it takes only a higher one, and got ${offered.serial}`,
+        );
       }
       if (!written) await this.#writeParts(offered);
       written = true;
@@ -91,7 +96,9 @@ export class ManifestStore {
       if (!entry) return;
       const pointer = readPointer(entry.value);
       if (this.#held && this.#held.serial >= pointer.serial) return;
-      const parts = await Promise.all(Array.from({ length: pointer.parts }, async (_, n) => await this.#state.get(partKey(pointer, n))));
+      const parts = await Promise.all(
+        Array.from({ length: pointer.parts }, async (_, n) => await this.#state.get(partKey(pointer, n))),
+      );
       // A writer may have switched and dropped the parts between the two reads: then the pointer is already another one.
       if (parts.some((part) => typeof part?.value !== "string")) continue;
       const opened = await openManifest(parts.map((part) => part?.value).join(""), this.#config);
@@ -104,12 +111,19 @@ export class ManifestStore {
   async #writeParts(opened: HeldManifest): Promise<void> {
     const pointer = partsOf(opened);
     const text = (n: number) => opened.jws.slice(n * partLength, (n + 1) * partLength);
-    await Promise.all(Array.from({ length: pointer.parts }, async (_, n) => await this.#state.put(partKey(pointer, n), text(n))));
+    await Promise.all(
+      Array.from({ length: pointer.parts }, async (_, n) => await this.#state.put(partKey(pointer, n), text(n))),
+    );
   }
 
   /** The state has no delete: an emptied value with a short life is one. */
   async #drop(pointer: Pointer): Promise<void> {
-    await Promise.all(Array.from({ length: pointer.parts }, async (_, n) => await this.#state.put(partKey(pointer, n), null, { ttlSeconds: 60 })));
+    await Promise.all(
+      Array.from(
+        { length: pointer.parts },
+        async (_, n) => await this.#state.put(partKey(pointer, n), null, { ttlSeconds: 60 }),
+      ),
+    );
   }
 }
 
@@ -122,6 +136,7 @@ function partKey(pointer: Pointer, n: number): string {
 }
 
 function readPointer(value: unknown): Pointer {
-  if (!isFields(value) || typeof value["serial"] !== "number") throw new Error(`the state's key ${pointerKey} does not hold a manifest`);
+  if (!isFields(value) || typeof value["serial"] !== "number")
+    throw new Error(`the state's key ${pointerKey} does not hold a manifest`);
   return value as unknown as Pointer;
 }

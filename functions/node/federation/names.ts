@@ -17,7 +17,8 @@ const schemePattern = /^[A-Za-z][A-Za-z0-9+.-]*:/;
 /** The name of a peer's tool or prompt on other nodes: `prefix.name`. */
 export function prefixName(prefix: string, name: string): Prefixed {
   const prefixed = `${prefix}.${name}`;
-  if (prefixed.length > maxNameLength) return { withheld: `${prefixed.length} characters with the prefix; the limit is ${maxNameLength}` };
+  if (prefixed.length > maxNameLength)
+    return { withheld: `${prefixed.length} characters with the prefix; the limit is ${maxNameLength}` };
   if (!namePattern.test(prefixed)) return { withheld: "holds characters other than A-Z a-z 0-9 _ . -" };
   return { name: prefixed };
 }
@@ -43,15 +44,22 @@ export function prefixResult(prefix: string, result: Fields): Fields {
   return {
     ...result,
     ...(Array.isArray(result["content"]) && { content: result["content"].map((block) => prefixBlock(prefix, block)) }),
-    ...(Array.isArray(result["contents"]) && { contents: result["contents"].map((contents) => prefixField(prefix, contents)) }),
-    ...(Array.isArray(result["messages"]) && { messages: result["messages"].map((message) => prefixMessage(prefix, message)) }),
+    ...(Array.isArray(result["contents"]) && {
+      contents: result["contents"].map((contents) => prefixField(prefix, contents)),
+    }),
+    ...(Array.isArray(result["messages"]) && {
+      messages: result["messages"].map((message) => prefixMessage(prefix, message)),
+    }),
   };
 }
 
 function prefixMessage(prefix: string, message: unknown): unknown {
   if (!isFields(message)) return message;
   const { content } = message;
-  return { ...message, content: Array.isArray(content) ? content.map((block) => prefixBlock(prefix, block)) : prefixBlock(prefix, content) };
+  return {
+    ...message,
+    content: Array.isArray(content) ? content.map((block) => prefixBlock(prefix, block)) : prefixBlock(prefix, content),
+  };
 }
 
 function prefixBlock(prefix: string, block: unknown): unknown {

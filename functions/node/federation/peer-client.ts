@@ -59,10 +59,13 @@ export function peerClient({ fetch, mint, onSerial }: PeerClientOptions): AskPee
     } catch (cause) {
       if (cause instanceof RpcError) throw cause;
       if (request.signal?.aborted) throw new RpcError(code.peerFailed, "the caller cancelled the request");
-      if (cause instanceof DeadlineExceeded) throw failure(peer, `did not answer within ${request.deadline / 1000} s`, code.peerTimeout);
+      if (cause instanceof DeadlineExceeded)
+        throw failure(peer, `did not answer within ${request.deadline / 1000} s`, code.peerTimeout);
       if (cause instanceof BodyTooLarge) throw failure(peer, `answered more than ${maxAnswer} bytes`);
       // The cause may hold addresses of the runtime's network; the log is for operators, the message for callers.
-      console.error(JSON.stringify({ error: "request to a peer failed", peer, callId: request.callId, cause: String(cause) }));
+      console.error(
+        JSON.stringify({ error: "request to a peer failed", peer, callId: request.callId, cause: String(cause) }),
+      );
       throw failure(peer, "could not be reached");
     }
   };
@@ -70,7 +73,13 @@ export function peerClient({ fetch, mint, onSerial }: PeerClientOptions): AskPee
   async function httpRequest(request: PeerRequest, signal: AbortSignal): Promise<Request> {
     const { peer, method, params, held, principal, callId, onProgress } = request;
     const endpoint = `${held.manifest.nodes[peer]?.url}/mcp`;
-    const token = await mint({ audience: endpoint, principal, callId, scope: scopeOf(method, params), serial: held.serial });
+    const token = await mint({
+      audience: endpoint,
+      principal,
+      callId,
+      scope: scopeOf(method, params),
+      serial: held.serial,
+    });
     const meta = {
       ...request.meta,
       [metaKey.protocolVersion]: modernVersion,
@@ -106,7 +115,14 @@ async function readAnswer(request: PeerRequest, response: Response): Promise<unk
   const type = (response.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase();
   if (response.status === 401 || response.status === 403) {
     const reason = await readText(response, maxAnswer);
-    console.error(JSON.stringify({ error: "a peer refused this node's token", peer, status: response.status, reason: reason.slice(0, 300) }));
+    console.error(
+      JSON.stringify({
+        error: "a peer refused this node's token",
+        peer,
+        status: response.status,
+        reason: reason.slice(0, 300),
+      }),
+    );
     throw failure(peer, "refused this node's token");
   }
   if (type === "application/json") return parse(peer, await readText(response, maxAnswer));
@@ -115,7 +131,8 @@ async function readAnswer(request: PeerRequest, response: Response): Promise<unk
       const message = parse(peer, data);
       if (!isFields(message)) continue;
       if (message["id"] === request.callId && !("method" in message)) return message;
-      if (message["method"] === "notifications/progress" && isFields(message["params"])) await request.onProgress?.(message["params"]);
+      if (message["method"] === "notifications/progress" && isFields(message["params"]))
+        await request.onProgress?.(message["params"]);
     }
     throw failure(peer, "ended its answer early");
   }

@@ -75,7 +75,8 @@ export class PeerLists {
     if (kept && age < freshFor) return part(peer, kept, { status: "cached", ageMs: age });
     try {
       const pause = this.#options.circuits.pause(peer, this.#now());
-      if (pause > 0) throw new RpcError(code.unavailable, `${peer} failed a moment ago and is not asked again for ${pause} ms`);
+      if (pause > 0)
+        throw new RpcError(code.unavailable, `${peer} failed a moment ago and is not asked again for ${pause} ms`);
       return part(peer, await this.#fly(key, peer, method, principal, held), { status: "ok" });
     } catch (cause) {
       const error = cause instanceof Error ? cause.message : String(cause);
@@ -84,7 +85,13 @@ export class PeerLists {
     }
   }
 
-  async #fly(key: string, peer: NodeId, method: ListMethodName, principal: Principal, held: HeldManifest): Promise<Kept> {
+  async #fly(
+    key: string,
+    peer: NodeId,
+    method: ListMethodName,
+    principal: Principal,
+    held: HeldManifest,
+  ): Promise<Kept> {
     let flight = this.#flights.get(key);
     if (!flight) {
       flight = this.#fetch(key, peer, method, principal, held);
@@ -96,7 +103,13 @@ export class PeerLists {
     return await withDeadline(budget + 100, undefined, async () => await joined);
   }
 
-  async #fetch(key: string, peer: NodeId, method: ListMethodName, principal: Principal, held: HeldManifest): Promise<Kept> {
+  async #fetch(
+    key: string,
+    peer: NodeId,
+    method: ListMethodName,
+    principal: Principal,
+    held: HeldManifest,
+  ): Promise<Kept> {
     try {
       const items = await this.#askPages(peer, method, principal, held);
       const kept = { ...prefixed(method, held.manifest.nodes[peer]?.prefix ?? "", items), at: this.#now() };
@@ -111,7 +124,12 @@ export class PeerLists {
     }
   }
 
-  async #askPages(peer: NodeId, method: ListMethodName, principal: Principal, held: HeldManifest): Promise<readonly Fields[]> {
+  async #askPages(
+    peer: NodeId,
+    method: ListMethodName,
+    principal: Principal,
+    held: HeldManifest,
+  ): Promise<readonly Fields[]> {
     const until = this.#now() + budget;
     const items: Fields[] = [];
     const callId = crypto.randomUUID();
@@ -136,14 +154,23 @@ function part(peer: NodeId, { entries, withheld }: Kept, report: Omit<PeerReport
   return { entries, report: { node: peer, ...report, ...(withheld.length > 0 && { withheld }) } };
 }
 
-function prefixed(method: ListMethodName, prefix: string, items: readonly Fields[]): { entries: readonly Fields[]; withheld: readonly Withheld[] } {
+function prefixed(
+  method: ListMethodName,
+  prefix: string,
+  items: readonly Fields[],
+): { entries: readonly Fields[]; withheld: readonly Withheld[] } {
   const { kind, items: field } = listMethods[method];
   const nameField = kind !== "resources" ? "name" : field === "resources" ? "uri" : "uriTemplate";
   const entries: Fields[] = [];
   const withheld: Withheld[] = [];
   for (const item of items) {
     const name = item[nameField];
-    const given = typeof name !== "string" ? { withheld: `has no ${nameField}` } : nameField === "name" ? prefixName(prefix, name) : prefixUri(prefix, name);
+    const given =
+      typeof name !== "string"
+        ? { withheld: `has no ${nameField}` }
+        : nameField === "name"
+          ? prefixName(prefix, name)
+          : prefixUri(prefix, name);
     if ("name" in given) entries.push({ ...item, [nameField]: given.name });
     else withheld.push({ name: String(name).slice(0, 256), reason: given.withheld });
   }

@@ -2,7 +2,16 @@ import type { Audit, AuditRecord } from "../observe/audit.ts";
 import type { NodeConfig } from "../platform.ts";
 import type { Call } from "../protocol/call.ts";
 import { type CallMethodName, callMethods } from "../protocol/methods.ts";
-import { callIdKey, code, type Fields, isFields, peersKey, reservedMetaPrefix, RpcError, unknownName } from "../protocol/rpc.ts";
+import {
+  callIdKey,
+  code,
+  type Fields,
+  isFields,
+  peersKey,
+  reservedMetaPrefix,
+  RpcError,
+  unknownName,
+} from "../protocol/rpc.ts";
 import { mayAsk } from "../security/policy.ts";
 import { maxHops } from "../security/principal.ts";
 import type { Circuits } from "./circuit.ts";
@@ -42,7 +51,8 @@ export function relayer({ config, ask, circuits, audit, waitUntil }: RelayOption
       peer,
     } as const satisfies Partial<AuditRecord>;
     // Written after the answer: the peer's own record, which it waits for, already accounts for the call.
-    const record = (rest: Pick<AuditRecord, "decision" | "reason" | "outcome">) => waitUntil(audit.writeLater({ ...base, ...rest, ms: Date.now() - started }));
+    const record = (rest: Pick<AuditRecord, "decision" | "reason" | "outcome">) =>
+      waitUntil(audit.writeLater({ ...base, ...rest, ms: Date.now() - started }));
 
     const refusal = refuse(call, name, peer);
     if (refusal) {
@@ -74,18 +84,29 @@ export function relayer({ config, ask, circuits, audit, waitUntil }: RelayOption
     }
   };
 
-  function refuse({ method, principal, held }: Call<CallMethodName>, name: string, peer: NodeId): { readonly reason: string; readonly error: RpcError } | undefined {
+  function refuse(
+    { method, principal, held }: Call<CallMethodName>,
+    name: string,
+    peer: NodeId,
+  ): { readonly reason: string; readonly error: RpcError } | undefined {
     const { kind, what } = callMethods[method];
     if (principal.via.includes(peer)) {
       const reason = `loop: the call came through ${peer} before`;
-      return { reason, error: new RpcError(code.loop, `${name}: the call came through ${peer} before`, { via: principal.via }) };
+      return {
+        reason,
+        error: new RpcError(code.loop, `${name}: the call came through ${peer} before`, { via: principal.via }),
+      };
     }
     if (principal.via.length >= maxHops) {
       const reason = `more than ${maxHops} hops`;
-      return { reason, error: new RpcError(code.loop, `${name}: a call goes over at most ${maxHops} nodes`, { via: principal.via }) };
+      return {
+        reason,
+        error: new RpcError(code.loop, `${name}: a call goes over at most ${maxHops} nodes`, { via: principal.via }),
+      };
     }
     const party = { organization: principal.organization, actors: [...principal.actors, config.node] };
-    if (!mayAsk(held.manifest, peer, party, kind, Date.now())) return { reason: `no grant of ${peer} for the call's organizations`, error: unknownName(what, name) };
+    if (!mayAsk(held.manifest, peer, party, kind, Date.now()))
+      return { reason: `no grant of ${peer} for the call's organizations`, error: unknownName(what, name) };
     return undefined;
   }
 }

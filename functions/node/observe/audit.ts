@@ -49,13 +49,21 @@ export class Audit {
     try {
       await this.write(record);
     } catch (cause) {
-      console.error(JSON.stringify({ error: "an audit record could not be stored", callId: record.callId, cause: String(cause) }));
+      console.error(
+        JSON.stringify({ error: "an audit record could not be stored", callId: record.callId, cause: String(cause) }),
+      );
     }
   }
 
   /** A page of records, oldest first. `after` is the `next` of the page before. */
-  async page(after: string | undefined, limit: number): Promise<{ readonly records: readonly unknown[]; readonly next?: string }> {
-    const page: StatePage = await this.#state.list(`${log}/`, { limit, ...(after !== undefined && { after: `${log}/${after}` }) });
+  async page(
+    after: string | undefined,
+    limit: number,
+  ): Promise<{ readonly records: readonly unknown[]; readonly next?: string }> {
+    const page: StatePage = await this.#state.list(`${log}/`, {
+      limit,
+      ...(after !== undefined && { after: `${log}/${after}` }),
+    });
     const records = page.entries.map((entry) => entry.value);
     return page.next === undefined ? { records } : { records, next: page.next.slice(log.length + 1) };
   }

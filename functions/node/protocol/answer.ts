@@ -29,7 +29,13 @@ export function answerer({ config, catalogue, peerLists, serveOwn, relay }: Answ
       if (cause instanceof RpcError) throw cause;
       // A fault of the node: the stack stays here, the caller gets the id to ask about.
       const { callId } = call;
-      console.error(JSON.stringify({ error: "a request failed", callId, cause: cause instanceof Error ? cause.stack : String(cause) }));
+      console.error(
+        JSON.stringify({
+          error: "a request failed",
+          callId,
+          cause: cause instanceof Error ? cause.stack : String(cause),
+        }),
+      );
       throw new RpcError(code.internal, "Internal error", { callId });
     }
   };
@@ -47,9 +53,14 @@ export function answerer({ config, catalogue, peerLists, serveOwn, relay }: Answ
     // Another node merges for its own users: answering with more than our own would list things twice, or in circles.
     if (principal.hop) return { [items]: own };
     const party = { organization: principal.organization, actors: [config.node] };
-    const asked = [...held.peers].filter(([, peer]) => mayAsk(held.manifest, peer, party, kind, now)).toSorted(([a], [b]) => (a < b ? -1 : 1));
+    const asked = [...held.peers]
+      .filter(([, peer]) => mayAsk(held.manifest, peer, party, kind, now))
+      .toSorted(([a], [b]) => (a < b ? -1 : 1));
     const parts = await Promise.all(asked.map(async ([, peer]) => await peerLists.list(peer, method, principal, held)));
-    return { [items]: [...own, ...parts.flatMap(({ entries }) => entries)], _meta: { [peersKey]: parts.map(({ report }) => report) } };
+    return {
+      [items]: [...own, ...parts.flatMap(({ entries }) => entries)],
+      _meta: { [peersKey]: parts.map(({ report }) => report) },
+    };
   }
 
   async function serveOne(call: Call<CallMethodName>): Promise<Fields> {

@@ -33,17 +33,26 @@ export function catalogue(functions: readonly FunctionDefinition[]): Catalogue {
   const prompts = collect(functions, "prompt", ({ prompts }) => prompts);
   const resources = collect(functions, "resource", ({ resources }) => resources);
   for (const [name, { functionName }] of [...tools, ...prompts]) {
-    if (!namePattern.test(name)) throw new Error(`function ${functionName}: the name ${JSON.stringify(name)} must be 1 to 64 characters of A-Z a-z 0-9 _ -`);
+    if (!namePattern.test(name))
+      throw new Error(
+        `function ${functionName}: the name ${JSON.stringify(name)} must be 1 to 64 characters of A-Z a-z 0-9 _ -`,
+      );
   }
-  const templates: [UriTemplate, Owned<Resource>][] = [...resources].filter(([uri]) => isTemplate(uri)).map(([uri, owned]) => [uriTemplate(uri), owned]);
+  const templates: [UriTemplate, Owned<Resource>][] = [...resources]
+    .filter(([uri]) => isTemplate(uri))
+    .map(([uri, owned]) => [uriTemplate(uri), owned]);
 
   return {
     functions: names,
     lists: {
       "tools/list": [...tools].map(([name, owned]) => toolEntry(name, owned)),
       "prompts/list": [...prompts].map(([name, owned]) => promptEntry(name, owned.definition)),
-      "resources/list": [...resources].filter(([uri]) => !isTemplate(uri)).map(([uri, owned]) => resourceEntry("uri", uri, owned.definition)),
-      "resources/templates/list": [...resources].filter(([uri]) => isTemplate(uri)).map(([uri, owned]) => resourceEntry("uriTemplate", uri, owned.definition)),
+      "resources/list": [...resources]
+        .filter(([uri]) => !isTemplate(uri))
+        .map(([uri, owned]) => resourceEntry("uri", uri, owned.definition)),
+      "resources/templates/list": [...resources]
+        .filter(([uri]) => isTemplate(uri))
+        .map(([uri, owned]) => resourceEntry("uriTemplate", uri, owned.definition)),
     },
     tool: (name) => tools.get(name),
     prompt: (name) => prompts.get(name),
@@ -68,7 +77,10 @@ function collect<T>(
   for (const definition of functions) {
     for (const [name, entry] of Object.entries(pick(definition) ?? {})) {
       const other = all.get(name);
-      if (other) throw new Error(`the functions ${other.functionName} and ${definition.name} both have a ${what} ${name}; rename one, or put them on different nodes`);
+      if (other)
+        throw new Error(
+          `the functions ${other.functionName} and ${definition.name} both have a ${what} ${name}; rename one, or put them on different nodes`,
+        );
       all.set(name, { functionName: definition.name, definition: entry });
     }
   }
@@ -88,7 +100,8 @@ function toolEntry(name: string, { functionName, definition }: Owned<Tool>): Fie
 
   function objectSchema(schema: Tool["input"], io: "input" | "output"): Fields {
     const json = toJSONSchema(schema, { target: "draft-2020-12", io }) as Fields;
-    if (json["type"] !== "object") throw new Error(`function ${functionName}: the ${io} schema of the tool ${name} must be an object schema`);
+    if (json["type"] !== "object")
+      throw new Error(`function ${functionName}: the ${io} schema of the tool ${name} must be an object schema`);
     return json;
   }
 }
@@ -98,11 +111,17 @@ function promptEntry(name: string, { title, description, arguments: declared }: 
     name,
     ...(title !== undefined && { title }),
     ...(description !== undefined && { description }),
-    ...(declared && { arguments: Object.entries(declared).map(([argument, options]) => ({ name: argument, ...options })) }),
+    ...(declared && {
+      arguments: Object.entries(declared).map(([argument, options]) => ({ name: argument, ...options })),
+    }),
   };
 }
 
-function resourceEntry(field: "uri" | "uriTemplate", uri: string, { name, title, description, mimeType }: Resource): Fields {
+function resourceEntry(
+  field: "uri" | "uriTemplate",
+  uri: string,
+  { name, title, description, mimeType }: Resource,
+): Fields {
   return {
     [field]: uri,
     name,

@@ -6,7 +6,9 @@ export const serverInfo = { name: "ai-federation", version: "0.1.0" } as const;
 /** A caller's `_meta` as it may go on to a peer: without what the specification reserves for one exchange. */
 export function callMeta(meta: unknown): Fields {
   if (!isFields(meta)) return {};
-  return Object.fromEntries(Object.entries(meta).filter(([key]) => key !== "progressToken" && !key.startsWith(reservedMetaPrefix)));
+  return Object.fromEntries(
+    Object.entries(meta).filter(([key]) => key !== "progressToken" && !key.startsWith(reservedMetaPrefix)),
+  );
 }
 
 /** The headers that mirror tool arguments; a node that does not know them must pass them on. */

@@ -12,7 +12,11 @@ const ttlMs = 5_000;
 export function inEra(era: Era, method: ListMethodName | CallMethodName, result: Fields): Fields {
   const { resultType = "complete", ttlMs: peerTtl, cacheScope: _, ...rest } = result;
   if (era === "legacy") {
-    if (resultType !== "complete") throw new RpcError(code.internal, `${method}: this result (${String(resultType)}) needs a client of MCP 2026-07-28 or later`);
+    if (resultType !== "complete")
+      throw new RpcError(
+        code.internal,
+        `${method}: this result (${String(resultType)}) needs a client of MCP 2026-07-28 or later`,
+      );
     return rest;
   }
   const cacheable = resultType === "complete" && (isListMethod(method) || method === "resources/read");

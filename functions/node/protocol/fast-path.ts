@@ -21,13 +21,25 @@ const legacyVersions = new Set(["2025-03-26", "2025-06-18", "2025-11-25"]);
  * Answers lists and calls without building the SDK's objects, which cost twenty times the rest of the work.
  * Undefined for everything out of the ordinary (streams, batches, handshakes, faults of any kind): the SDK owns those answers.
  */
-export async function answerFast(request: Request, admission: Admission, body: unknown, answer: Answer): Promise<Response | undefined> {
+export async function answerFast(
+  request: Request,
+  admission: Admission,
+  body: unknown,
+  answer: Answer,
+): Promise<Response | undefined> {
   const plain = readPlain(request, body);
   if (!plain) return undefined;
   const { era, id, method } = plain;
   const { _meta, ...params } = plain.params;
   try {
-    const call: Call = { ...admission, method, params, meta: callMeta(_meta), headers: paramHeaders(request.headers), signal: request.signal };
+    const call: Call = {
+      ...admission,
+      method,
+      params,
+      meta: callMeta(_meta),
+      headers: paramHeaders(request.headers),
+      signal: request.signal,
+    };
     const result = inEra(era, method, await answer(call));
     return Response.json({ result: era === "modern" ? withServerInfo(result) : result, jsonrpc: "2.0", id });
   } catch (cause) {
@@ -40,13 +52,20 @@ export async function answerFast(request: Request, admission: Admission, body: u
 function readPlain(request: Request, body: unknown): PlainRequest | undefined {
   if (!isFields(body) || body["jsonrpc"] !== "2.0") return undefined;
   const { id, method, params = {} } = body;
-  if ((typeof id !== "string" && !Number.isSafeInteger(id)) || typeof method !== "string" || !isFields(params)) return undefined;
+  if ((typeof id !== "string" && !Number.isSafeInteger(id)) || typeof method !== "string" || !isFields(params))
+    return undefined;
   if (!isListMethod(method) && !isCallMethod(method)) return undefined;
   const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
   const accept = request.headers.get("accept") ?? "";
   if (type !== "application/json" || !/application\/json|\*\/\*/.test(accept)) return undefined;
   const meta = params["_meta"] ?? {};
-  if (!isFields(meta) || meta["progressToken"] !== undefined || params["inputResponses"] !== undefined || params["requestState"] !== undefined) return undefined;
+  if (
+    !isFields(meta) ||
+    meta["progressToken"] !== undefined ||
+    params["inputResponses"] !== undefined ||
+    params["requestState"] !== undefined
+  )
+    return undefined;
   const era = readEra(request.headers, method, params, meta);
   return era && { era, id: id as string | number, method, params };
 }
@@ -57,7 +76,12 @@ function readEra(headers: Headers, method: Call["method"], params: Fields, meta:
     const legacy = version === null || legacyVersions.has(version);
     return legacy ? "legacy" : undefined;
   }
-  if (version !== modernVersion || meta[metaKey.protocolVersion] !== modernVersion || headers.get("mcp-method") !== method) return undefined;
+  if (
+    version !== modernVersion ||
+    meta[metaKey.protocolVersion] !== modernVersion ||
+    headers.get("mcp-method") !== method
+  )
+    return undefined;
   const capabilities = meta[metaKey.clientCapabilities];
   const client = meta[metaKey.clientInfo];
   if (!isFields(capabilities) || !Object.values(capabilities).every(isFields)) return undefined;
@@ -69,7 +93,11 @@ function readEra(headers: Headers, method: Call["method"], params: Fields, meta:
   return name !== undefined && name === params[callMethods[method].subject] ? "modern" : undefined;
 }
 
-const everyday: ReadonlySet<string> = new Set([metaKey.protocolVersion, metaKey.clientCapabilities, metaKey.clientInfo]);
+const everyday: ReadonlySet<string> = new Set([
+  metaKey.protocolVersion,
+  metaKey.clientCapabilities,
+  metaKey.clientInfo,
+]);
 
 function isPlainIdentity(client: unknown): boolean {
   return isFields(client) && typeof client["name"] === "string" && typeof client["version"] === "string";

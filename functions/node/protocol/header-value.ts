@@ -12,7 +12,9 @@ export function decodeHeaderValue(value: string): string | undefined {
   const encoded = sentinel.exec(value)?.[1];
   if (encoded === undefined) return value;
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(atob(encoded), (char) => char.charCodeAt(0)));
+    return new TextDecoder("utf-8", { fatal: true }).decode(
+      Uint8Array.from(atob(encoded), (char) => char.charCodeAt(0)),
+    );
   } catch {
     return undefined;
   }

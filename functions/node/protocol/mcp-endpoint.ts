@@ -32,7 +32,8 @@ export function mcpEndpoint(answer: Answer): McpEndpoint {
       }
     }
     if (principal.hop) checkScope(principal.hop.scope, body);
-    const response = (await answerFast(request, admission, body, answer)) ?? (await serveBySdk(request, admission, body));
+    const response =
+      (await answerFast(request, admission, body, answer)) ?? (await serveBySdk(request, admission, body));
     const headers = new Headers(response.headers);
     headers.set("federation-serial", String(held.serial));
     headers.set("cache-control", "no-store");

@@ -49,7 +49,10 @@ export function calledName(method: CallMethodName, params: Fields): string {
   const { subject } = callMethods[method];
   const name = params[subject];
   if (typeof name !== "string" || name.length === 0 || name.length > maxNameLength) {
-    throw new RpcError(code.invalidParams, `${method}: params.${subject} must be a string of 1 to ${maxNameLength} characters`);
+    throw new RpcError(
+      code.invalidParams,
+      `${method}: params.${subject} must be a string of 1 to ${maxNameLength} characters`,
+    );
   }
   return name;
 }

@@ -15,18 +15,32 @@ export function ownRunner(catalogue: Catalogue, node: string, state: State): Run
     switch (call.method) {
       case "tools/call": {
         const owned = catalogue.tool(name);
-        return owned && (await runTool(name, owned.definition, call.params["arguments"], context(call, owned.functionName)));
+        return (
+          owned && (await runTool(name, owned.definition, call.params["arguments"], context(call, owned.functionName)))
+        );
       }
       case "prompts/get": {
         const owned = catalogue.prompt(name);
-        return owned && (await getPrompt(name, owned.definition, call.params["arguments"], context(call, owned.functionName)));
+        return (
+          owned &&
+          (await getPrompt(name, owned.definition, call.params["arguments"], context(call, owned.functionName)))
+        );
       }
       case "resources/read": {
         const owned = catalogue.resource(name);
         if (!owned) return undefined;
         const { definition, variables } = owned;
-        const text = await guard(call.callId, async () => await definition.read(name, variables, context(call, owned.functionName)));
-        return text === undefined ? undefined : { contents: [{ uri: name, ...(definition.mimeType !== undefined && { mimeType: definition.mimeType }), text }] };
+        const text = await guard(
+          call.callId,
+          async () => await definition.read(name, variables, context(call, owned.functionName)),
+        );
+        return text === undefined
+          ? undefined
+          : {
+              contents: [
+                { uri: name, ...(definition.mimeType !== undefined && { mimeType: definition.mimeType }), text },
+              ],
+            };
       }
     }
   };
@@ -40,7 +54,11 @@ export function ownRunner(catalogue: Catalogue, node: string, state: State): Run
       signal,
       state: scopedState(state, `fn/${functionName}/`),
       async progress(done, total, message) {
-        await progress?.({ progress: done, ...(total !== undefined && { total }), ...(message !== undefined && { message }) });
+        await progress?.({
+          progress: done,
+          ...(total !== undefined && { total }),
+          ...(message !== undefined && { message }),
+        });
       },
     };
   }
@@ -49,7 +67,9 @@ export function ownRunner(catalogue: Catalogue, node: string, state: State): Run
 async function runTool(name: string, tool: Tool, args: unknown, context: Context): Promise<Fields> {
   const input = tool.input.safeParse(args ?? {});
   if (!input.success) {
-    const faults = input.error.issues.map(({ path, message }) => `- ${path.length > 0 ? path.join(".") : "arguments"}: ${message}`);
+    const faults = input.error.issues.map(
+      ({ path, message }) => `- ${path.length > 0 ? path.join(".") : "arguments"}: ${message}`,
+    );
     return toolFault(`Invalid arguments for ${name}:\n${faults.join("\n")}`);
   }
   let answer: ToolAnswer;
@@ -66,11 +86,16 @@ function toolResult(name: string, tool: Tool, answer: ToolAnswer, callId: string
   if (typeof answer === "string") answer = { content: [text(answer)] };
   if ("structured" in answer) {
     const checked = tool.output?.safeParse(answer.structured);
-    if (checked && !checked.success) throw internal(callId, new Error(`the tool ${name} answered outside its output schema: ${checked.error.message}`));
+    if (checked && !checked.success)
+      throw internal(
+        callId,
+        new Error(`the tool ${name} answered outside its output schema: ${checked.error.message}`),
+      );
     const structured = (checked?.data ?? answer.structured) as Fields;
     return { content: [text(JSON.stringify(structured))], structuredContent: structured };
   }
-  if (tool.output && !answer.isError) throw internal(callId, new Error(`the tool ${name} has an output schema and must answer { structured }`));
+  if (tool.output && !answer.isError)
+    throw internal(callId, new Error(`the tool ${name} has an output schema and must answer { structured }`));
   return { content: answer.content, ...(answer.isError && { isError: true }) };
 }
 
@@ -78,10 +103,15 @@ async function getPrompt(name: string, prompt: Prompt, given: unknown, context: 
   const args = isFields(given) ? given : {};
   for (const [argument, { required }] of Object.entries(prompt.arguments ?? {})) {
     const value = Object.hasOwn(args, argument) ? args[argument] : undefined;
-    if (value === undefined && required) throw new RpcError(code.invalidParams, `The prompt ${name} needs the argument ${argument}`);
-    if (value !== undefined && typeof value !== "string") throw new RpcError(code.invalidParams, `The prompt ${name}: argument ${argument} must be a string`);
+    if (value === undefined && required)
+      throw new RpcError(code.invalidParams, `The prompt ${name} needs the argument ${argument}`);
+    if (value !== undefined && typeof value !== "string")
+      throw new RpcError(code.invalidParams, `The prompt ${name}: argument ${argument} must be a string`);
   }
-  const message = await guard(context.callId, async () => await prompt.get(args as Readonly<Record<string, string>>, context));
+  const message = await guard(
+    context.callId,
+    async () => await prompt.get(args as Readonly<Record<string, string>>, context),
+  );
   return {
     ...(prompt.description !== undefined && { description: prompt.description }),
     messages: [{ role: "user", content: text(message) }],
@@ -99,7 +129,9 @@ async function guard<T>(callId: string, work: () => Promise<T>): Promise<T> {
 
 /** The stack stays here; the caller gets the id to ask about. */
 function internal(callId: string, cause: unknown): RpcError {
-  console.error(JSON.stringify({ error: "a function failed", callId, cause: cause instanceof Error ? cause.stack : String(cause) }));
+  console.error(
+    JSON.stringify({ error: "a function failed", callId, cause: cause instanceof Error ? cause.stack : String(cause) }),
+  );
   return new RpcError(code.internal, "Internal error", { callId });
 }
 

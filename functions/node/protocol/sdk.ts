@@ -36,16 +36,28 @@ function mcpServer(era: Era, answer: Answer, admission: Admission, headers: Read
   const server = new Server(serverInfo, { capabilities: { tools: {}, resources: {}, prompts: {} } });
   server.fallbackRequestHandler = async (request, context) => {
     const { method } = request;
-    if (!isListMethod(method) && !isCallMethod(method)) throw Object.assign(new Error("Method not found"), { code: -32601 });
+    if (!isListMethod(method) && !isCallMethod(method))
+      throw Object.assign(new Error("Method not found"), { code: -32601 });
     const { _meta, ...params } = (request.params ?? {}) as Fields;
     const token = isFields(_meta) ? _meta["progressToken"] : undefined;
     const progress =
       token === undefined
         ? undefined
         : async (note: Fields) => {
-            await context.mcpReq.notify({ method: "notifications/progress", params: { ...note, progressToken: token } });
+            await context.mcpReq.notify({
+              method: "notifications/progress",
+              params: { ...note, progressToken: token },
+            });
           };
-    const call: Call = { ...admission, method, params, meta: callMeta(_meta), headers, signal: context.mcpReq.signal, progress };
+    const call: Call = {
+      ...admission,
+      method,
+      params,
+      meta: callMeta(_meta),
+      headers,
+      signal: context.mcpReq.signal,
+      progress,
+    };
     return inEra(era, method, await answer(call));
   };
   return server;

@@ -46,13 +46,21 @@ export function ownServer({ config, state, audit, run, waitUntil }: ServeOwnOpti
       const reason = `rate of ${exhausted.rate} a minute used up`;
       waitUntil(audit.writeLater({ ...base, decision: "deny", reason, grant: exhausted.id, outcome: "denied", ms: 0 }));
       const retryAfterSeconds = secondsToNextWindow(started);
-      throw new RpcError(code.rateExceeded, `The grant ${exhausted.id} allows ${exhausted.rate} calls a minute; try again in ${retryAfterSeconds} s`, {
-        retryable: true,
-        retryAfterSeconds,
-      });
+      throw new RpcError(
+        code.rateExceeded,
+        `The grant ${exhausted.id} allows ${exhausted.rate} calls a minute; try again in ${retryAfterSeconds} s`,
+        {
+          retryable: true,
+          retryAfterSeconds,
+        },
+      );
     }
 
-    const allowed = { ...base, decision: "allow", ...(decision.grants.length > 0 && { grant: decision.grants.map(({ id }) => id).join(",") }) } as const;
+    const allowed = {
+      ...base,
+      decision: "allow",
+      ...(decision.grants.length > 0 && { grant: decision.grants.map(({ id }) => id).join(",") }),
+    } as const;
     let result: Fields | undefined;
     try {
       result = await run(call, name);
@@ -64,10 +72,16 @@ export function ownServer({ config, state, audit, run, waitUntil }: ServeOwnOpti
     }
     // Fails closed: an answer that nobody can account for does not leave the node. The caller learns that the call may have had its effect.
     try {
-      await audit.write({ ...allowed, outcome: result["isError"] === true ? "tool_error" : "ok", ms: Date.now() - started });
+      await audit.write({
+        ...allowed,
+        outcome: result["isError"] === true ? "tool_error" : "ok",
+        ms: Date.now() - started,
+      });
     } catch (cause) {
       console.error(JSON.stringify({ error: "an audit record could not be stored", callId, cause: String(cause) }));
-      throw new RpcError(code.unavailable, "The call ran but could not be recorded, so its result is withheld", { callId });
+      throw new RpcError(code.unavailable, "The call ran but could not be recorded, so its result is withheld", {
+        callId,
+      });
     }
     return { ...result, _meta: { ...(isFields(result["_meta"]) && result["_meta"]), [callIdKey]: callId } };
   };

@@ -18,13 +18,16 @@ export function uriTemplate(template: string): UriTemplate {
   let end = 0;
   for (const found of template.matchAll(expression)) {
     const name = found[1] as string;
-    if (!variableName.test(name)) throw new Error(`the URI template ${template} has {${name}}; only level 1 ({name}) of RFC 6570 is supported`);
+    if (!variableName.test(name))
+      throw new Error(`the URI template ${template} has {${name}}; only level 1 ({name}) of RFC 6570 is supported`);
     names.push(name);
     literals.push(template.slice(end, found.index));
     end = found.index + found[0].length;
   }
   literals.push(template.slice(end));
-  const pattern = new RegExp(`^${literals.map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("([^/?#]+?)")}$`);
+  const pattern = new RegExp(
+    `^${literals.map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&")).join("([^/?#]+?)")}$`,
+  );
 
   return {
     match(uri) {

@@ -48,7 +48,8 @@ export function authenticator(config: NodeConfig, replay: ReplayGuard, catchUp: 
   };
 
   async function verify(token: UnverifiedToken, { manifest }: HeldManifest): Promise<Principal> {
-    const type = typeof token.header["typ"] === "string" ? token.header["typ"].toLowerCase().replace(/^application\//, "") : "";
+    const type =
+      typeof token.header["typ"] === "string" ? token.header["typ"].toLowerCase().replace(/^application\//, "") : "";
     if (type === userTokenType) return await verifyUserToken(token, manifest, `${config.url}/mcp`);
     if (type === hopTokenType) return await verifyHopToken(token, manifest, config, replay);
     throw invalidToken(`the token's typ must be ${userTokenType} or ${hopTokenType}`);
@@ -70,5 +71,6 @@ function explained({ header, claims }: UnverifiedToken, { manifest }: HeldManife
 function stillListed({ subject, organization, actors }: Principal, { manifest }: HeldManifest): void {
   const user = manifest.organizations[organization]?.users.some((name) => `${name}@${organization}` === subject);
   const nodes = actors.every((node) => Object.hasOwn(manifest.nodes, node));
-  if (!nodes || !(user || actors.includes(subject))) throw invalidToken("the token rests on a user or node that is no longer in the manifest");
+  if (!nodes || !(user || actors.includes(subject)))
+    throw invalidToken("the token rests on a user or node that is no longer in the manifest");
 }

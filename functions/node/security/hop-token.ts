@@ -55,9 +55,15 @@ export function nodePrincipal({ node }: NodeConfig): Principal {
 }
 
 /** Checks a token that another node minted for this one. The scope is left to the caller. Throws `Unauthorized`. */
-export async function verifyHopToken(token: UnverifiedToken, manifest: Manifest, config: NodeConfig, replay: ReplayGuard): Promise<Principal> {
+export async function verifyHopToken(
+  token: UnverifiedToken,
+  manifest: Manifest,
+  config: NodeConfig,
+  replay: ReplayGuard,
+): Promise<Principal> {
   const { iss } = token.claims;
-  if (typeof iss !== "string" || !Object.hasOwn(manifest.nodes, iss)) throw invalidToken("the token's issuer is not a node of this network");
+  if (typeof iss !== "string" || !Object.hasOwn(manifest.nodes, iss))
+    throw invalidToken("the token's issuer is not a node of this network");
   const keys = Object.hasOwn(manifest.keys, iss) ? (manifest.keys[iss] ?? []) : [];
   await verifyWith(token, keys, async (key) => {
     await jwtVerify(token.text, key, {
@@ -71,13 +77,16 @@ export async function verifyHopToken(token: UnverifiedToken, manifest: Manifest,
     });
   });
   const { sub, iat, exp, jti, via, act, cid, scope, serial } = token.claims;
-  if ((exp as number) - (iat as number) > hopLifetime) throw invalidToken(`a hop token lives at most ${hopLifetime} seconds`);
-  if (!isShortText(jti) || !isShortText(cid) || typeof scope !== "string") throw invalidToken("a hop token needs jti, cid and scope");
+  if ((exp as number) - (iat as number) > hopLifetime)
+    throw invalidToken(`a hop token lives at most ${hopLifetime} seconds`);
+  if (!isShortText(jti) || !isShortText(cid) || typeof scope !== "string")
+    throw invalidToken("a hop token needs jti, cid and scope");
   if (!Number.isSafeInteger(serial)) throw invalidToken("a hop token needs the serial of its node's manifest");
   const path = readPath(via, act, iss);
   if (path.includes(config.node)) throw invalidToken(`the request would loop: it came through ${config.node} before`);
   const stranger = path.find((node) => !Object.hasOwn(manifest.nodes, node));
-  if (stranger !== undefined) throw invalidToken(`the token came through ${JSON.stringify(stranger)}, which is not a node of this network`);
+  if (stranger !== undefined)
+    throw invalidToken(`the token came through ${JSON.stringify(stranger)}, which is not a node of this network`);
   const organization = organizationOf(sub as string, scope, iss, manifest);
   if (!replay.firstUse(`${iss} ${jti}`, exp as number)) throw invalidToken("the token was used before");
   return {
@@ -91,11 +100,13 @@ export async function verifyHopToken(token: UnverifiedToken, manifest: Manifest,
 
 /** The path vector, which must tell the same story as the `act` chain: policy rests on one, loop detection on the other. */
 function readPath(via: unknown, act: unknown, caller: NodeId): readonly NodeId[] {
-  if (!Array.isArray(via) || via.length === 0 || via.length > maxHops) throw invalidToken(`via must name 1 to ${maxHops} nodes`);
+  if (!Array.isArray(via) || via.length === 0 || via.length > maxHops)
+    throw invalidToken(`via must name 1 to ${maxHops} nodes`);
   if (via.at(-1) !== caller) throw invalidToken("the last node of via must be the token's issuer");
   let step: unknown = act;
   for (const node of via.toReversed()) {
-    if (!isFields(step) || step["sub"] !== node || typeof node !== "string") throw invalidToken("via and act must name the same nodes");
+    if (!isFields(step) || step["sub"] !== node || typeof node !== "string")
+      throw invalidToken("via and act must name the same nodes");
     step = step["act"];
   }
   if (step !== undefined) throw invalidToken("via and act must name the same nodes");
@@ -107,7 +118,10 @@ function readPath(via: unknown, act: unknown, caller: NodeId): readonly NodeId[]
 function organizationOf(subject: string, scope: string, caller: NodeId, manifest: Manifest): string {
   if (scope === "manifest" && subject === caller) return manifest.nodes[caller]?.organization as string;
   const user = parseSubject(subject);
-  const organization = user && Object.hasOwn(manifest.organizations, user.organization) ? manifest.organizations[user.organization] : undefined;
+  const organization =
+    user && Object.hasOwn(manifest.organizations, user.organization)
+      ? manifest.organizations[user.organization]
+      : undefined;
   if (!user || !organization?.users.includes(user.name)) throw invalidToken("the token's user is not in the manifest");
   return user.organization;
 }

@@ -45,7 +45,10 @@ export function decide({ manifest, node, party, kind, name, now }: Question): De
 /** Could the party use anything of this kind on that node? Decides whether asking it for a list makes sense. */
 export function mayAsk(manifest: Manifest, node: NodeId, party: Party, kind: Kind, now: number): boolean {
   const foreign = foreignOrganizations(manifest, node, party);
-  return "organizations" in foreign && foreign.organizations.every((to) => grantsTo(manifest, node, to, now).some((grant) => grant[kind].length > 0));
+  return (
+    "organizations" in foreign &&
+    foreign.organizations.every((to) => grantsTo(manifest, node, to, now).some((grant) => grant[kind].length > 0))
+  );
 }
 
 function foreignOrganizations(
@@ -72,7 +75,9 @@ function nodeOf(manifest: Manifest, node: NodeId) {
 function grantsTo(manifest: Manifest, node: NodeId, to: string, now: number): readonly Grant[] {
   const from = nodeOf(manifest, node)?.organization;
   const name = node.slice(node.indexOf("/") + 1);
-  return manifest.grants.filter((grant) => grant.from === from && grant.to === to && !expired(grant, now) && matchesAny(grant.nodes, name));
+  return manifest.grants.filter(
+    (grant) => grant.from === from && grant.to === to && !expired(grant, now) && matchesAny(grant.nodes, name),
+  );
 }
 
 /** A time that cannot be read counts as past. */

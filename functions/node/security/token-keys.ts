@@ -22,7 +22,11 @@ export function parseToken(text: string): UnverifiedToken {
 }
 
 /** Runs `verify` with the one key that the token's `kid` names. Throws `Unauthorized` for no such key and for every fault `verify` finds. */
-export async function verifyWith(token: UnverifiedToken, keys: readonly PublicJwk[], verify: (key: CryptoKey) => Promise<void>): Promise<void> {
+export async function verifyWith(
+  token: UnverifiedToken,
+  keys: readonly PublicJwk[],
+  verify: (key: CryptoKey) => Promise<void>,
+): Promise<void> {
   const { kid } = token.header;
   const key = kid === undefined && keys.length === 1 ? keys[0] : keys.find((candidate) => candidate.kid === kid);
   if (!key) throw invalidToken("the token names a key that the manifest does not hold");

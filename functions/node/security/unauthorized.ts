@@ -19,7 +19,8 @@ export function invalidToken(message: string): Unauthorized {
 /** The answer to a refused request, with the challenge of RFC 6750 and the pointer of RFC 9728. */
 export function challenge({ status, error, message }: Unauthorized, nodeUrl: string): Response {
   const parts = [`resource_metadata="${nodeUrl}/.well-known/oauth-protected-resource"`];
-  if (error) parts.push(`error="${error}"`, `error_description="${message.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, "'")}"`);
+  if (error)
+    parts.push(`error="${error}"`, `error_description="${message.replace(/[^\x20-\x21\x23-\x5b\x5d-\x7e]/g, "'")}"`);
   return Response.json(
     { error: error ?? "unauthorized", error_description: message },
     { status, headers: { "www-authenticate": `Bearer ${parts.join(", ")}`, "cache-control": "no-store" } },

@@ -51,7 +51,9 @@ export function memoryState(now: () => number = () => Date.now()): State {
     async list(prefix, options) {
       const limit = pageSize(options);
       const after = options?.after ?? "";
-      const keys = [...stored.keys()].filter((key) => key.startsWith(prefix) && key > after && live(key) !== undefined).toSorted(byCodeUnit);
+      const keys = [...stored.keys()]
+        .filter((key) => key.startsWith(prefix) && key > after && live(key) !== undefined)
+        .toSorted(byCodeUnit);
       const entries = keys.slice(0, limit).map((key) => read(key, stored.get(key) as Stored));
       const next = keys.length > limit ? entries.at(-1)?.key : undefined;
       return next === undefined ? { entries } : { entries, next };

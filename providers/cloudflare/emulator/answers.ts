@@ -1,4 +1,4 @@
-import { deployedVersion } from "./control.ts";
+import { deployedVersion } from "./records.ts";
 import type { Deployment, Version, Worker } from "./store.ts";
 
 /** What the API answers about a script after an upload and in lists. */
@@ -46,7 +46,12 @@ export function scriptSettings(worker: Worker, version: Version): Record<string,
 }
 
 export function service(worker: Worker): Record<string, unknown> {
-  const environment = { environment: "production", created_on: worker.created, modified_on: worker.modified, script: script(worker) };
+  const environment = {
+    environment: "production",
+    created_on: worker.created,
+    modified_on: worker.modified,
+    script: script(worker),
+  };
   return {
     id: worker.name,
     created_on: worker.created,
@@ -78,12 +83,24 @@ export function scriptVersion(worker: Worker, version: Version): Record<string, 
 }
 
 export function scriptVersionItem({ id, number, created, source }: Version): Record<string, unknown> {
-  return { id, number, metadata: { created_on: created, modified_on: created, source, author_email: "local@localhost" } };
+  return {
+    id,
+    number,
+    metadata: { created_on: created, modified_on: created, source, author_email: "local@localhost" },
+  };
 }
 
 export function deployment(value: Deployment): Record<string, unknown> {
   const { id, created, source, versions, annotations } = value;
-  return { id, created_on: created, source, strategy: "percentage", versions, annotations, author_email: "local@localhost" };
+  return {
+    id,
+    created_on: created,
+    source,
+    strategy: "percentage",
+    versions,
+    annotations,
+    author_email: "local@localhost",
+  };
 }
 
 /** A Worker as the newer API shows it; `url` is where it is reached. */
@@ -129,7 +146,9 @@ export function version(of: Worker, value: Version, contents?: readonly Uint8Arr
 
 function bindings(of: Worker, value: Version): readonly object[] {
   return value.bindings.map((binding) => {
-    const namespace = of.namespaces.find(({ className }) => binding.type === "durable_object_namespace" && className === binding["class_name"]);
+    const namespace = of.namespaces.find(
+      ({ className }) => binding.type === "durable_object_namespace" && className === binding["class_name"],
+    );
     return namespace ? { ...binding, namespace_id: namespace.id } : binding;
   });
 }

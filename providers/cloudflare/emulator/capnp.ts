@@ -67,10 +67,12 @@ function code(version: Version): string[] {
   // The first module is the one that runs.
   const modules = version.modules.toSorted((a, b) => Number(b.name === version.main) - Number(a.name === version.main));
   return [
-    `modules = ${list(modules.flatMap(({ name, contentType, file }) => {
-      const kind = moduleKind(contentType);
-      return kind ? [`(name = ${text(name)}, ${kind} = embed ${text(file)})`] : [];
-    }))}`,
+    `modules = ${list(
+      modules.flatMap(({ name, contentType, file }) => {
+        const kind = moduleKind(contentType);
+        return kind ? [`(name = ${text(name)}, ${kind} = embed ${text(file)})`] : [];
+      }),
+    )}`,
   ];
 }
 

@@ -19,7 +19,12 @@ export function nextClasses(worker: string, now: Classes, metadata: Readonly<Rec
   if (exports && migrations) throw invalid("`exports` and `migrations` are mutually exclusive.");
   if (exports) return { ...now, lifecycle: "exports", namespaces: reconcile(worker, now.namespaces, exports) };
   if (!migrations) return now;
-  if (now.lifecycle === "exports") throw new ApiError(400, 100403, "This Worker manages its Durable Object classes with `exports`; it cannot go back to `migrations`.");
+  if (now.lifecycle === "exports")
+    throw new ApiError(
+      400,
+      100403,
+      "This Worker manages its Durable Object classes with `exports`; it cannot go back to `migrations`.",
+    );
   const oldTag = (migrations["old_tag"] as string | undefined) ?? "";
   const tag = now.migrationTag ?? "";
   if (oldTag !== tag) {
@@ -51,23 +56,32 @@ export function checkBoundClasses(classes: Classes, bindings: readonly Binding[]
 
 function durableExports(value: unknown): ReadonlyMap<string, Step> | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const entries = Object.entries(value as Readonly<Record<string, Step>>).filter(([, entry]) => entry["type"] === "durable-object");
+  const entries = Object.entries(value as Readonly<Record<string, Step>>).filter(
+    ([, entry]) => entry["type"] === "durable-object",
+  );
   return entries.length > 0 ? new Map(entries) : undefined;
 }
 
 function reconcile(worker: string, existing: readonly Namespace[], exports: ReadonlyMap<string, Step>): Namespace[] {
   let classes = [...existing];
   for (const { className } of existing) {
-    if (!exports.has(className)) throw invalid(`The class '${className}' has stored objects but is not in \`exports\`; add it, or \`"${className}": { "type": "durable-object", "state": "deleted" }\`.`);
+    if (!exports.has(className))
+      throw invalid(
+        `The class '${className}' has stored objects but is not in \`exports\`; add it, or \`"${className}": { "type": "durable-object", "state": "deleted" }\`.`,
+      );
   }
   for (const [className, entry] of exports) {
     const found = classes.find((namespace) => namespace.className === className);
     switch (entry["state"] ?? "created") {
       case "created": {
         const storage = entry["storage"];
-        if (storage !== "sqlite" && storage !== "legacy-kv") throw invalid(`The class '${className}' in \`exports\` needs \`storage\`: "sqlite" or "legacy-kv".`);
-        if (found && found.storage !== storage) throw invalid(`The storage of class '${className}' is "${found.storage}" and cannot be changed.`);
-        const renamed = [...exports.values()].some((other) => other["state"] === "renamed" && other["renamed_to"] === className);
+        if (storage !== "sqlite" && storage !== "legacy-kv")
+          throw invalid(`The class '${className}' in \`exports\` needs \`storage\`: "sqlite" or "legacy-kv".`);
+        if (found && found.storage !== storage)
+          throw invalid(`The storage of class '${className}' is "${found.storage}" and cannot be changed.`);
+        const renamed = [...exports.values()].some(
+          (other) => other["state"] === "renamed" && other["renamed_to"] === className,
+        );
         if (!found && !renamed) classes.push(create(worker, className, storage));
         break;
       }
@@ -78,7 +92,9 @@ function reconcile(worker: string, existing: readonly Namespace[], exports: Read
         if (found) classes = rename(classes, className, String(entry["renamed_to"]));
         break;
       default:
-        throw invalid(`The local cloud does not support the state "${String(entry["state"])}" of class '${className}' in \`exports\`.`);
+        throw invalid(
+          `The local cloud does not support the state "${String(entry["state"])}" of class '${className}' in \`exports\`.`,
+        );
     }
   }
   return classes;
@@ -88,22 +104,31 @@ function migrate(worker: string, existing: readonly Namespace[], step: Step): re
   let classes = [...existing];
   const names = (key: string): readonly string[] => (step[key] as readonly string[] | undefined) ?? [];
   if (names("transferred_classes").length > 0) throw invalid("The local cloud does not support transferred_classes.");
-  for (const [key, storage] of [["new_classes", "legacy-kv"], ["new_sqlite_classes", "sqlite"]] as const) {
+  for (const [key, storage] of [
+    ["new_classes", "legacy-kv"],
+    ["new_sqlite_classes", "sqlite"],
+  ] as const) {
     for (const className of names(key)) {
       if (classes.some((namespace) => namespace.className === className)) {
         const kind = key === "new_classes" ? "new-class" : "new-sqlite-class";
-        throw new ApiError(400, 10074, `Cannot apply ${kind} migration to class '${className}' that is already depended on by existing Durable Objects`);
+        throw new ApiError(
+          400,
+          10074,
+          `Cannot apply ${kind} migration to class '${className}' that is already depended on by existing Durable Objects`,
+        );
       }
       classes.push(create(worker, className, storage));
     }
   }
-  for (const { from, to } of (step["renamed_classes"] as readonly { from: string; to: string }[] | undefined) ?? []) classes = rename(classes, from, to);
+  for (const { from, to } of (step["renamed_classes"] as readonly { from: string; to: string }[] | undefined) ?? [])
+    classes = rename(classes, from, to);
   const deleted = new Set(names("deleted_classes"));
   return classes.filter(({ className }) => !deleted.has(className));
 }
 
 function rename(classes: readonly Namespace[], from: string, to: string): Namespace[] {
-  if (!classes.some(({ className }) => className === from)) throw invalid(`There is no class '${from}' to rename to '${to}'.`);
+  if (!classes.some(({ className }) => className === from))
+    throw invalid(`There is no class '${from}' to rename to '${to}'.`);
   return classes.map((namespace) => (namespace.className === from ? { ...namespace, className: to } : namespace));
 }
 

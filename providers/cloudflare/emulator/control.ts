@@ -1,4 +1,3 @@
-import { randomBytes, randomUUID } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { EmulatorHost } from "../../local-cloud/emulator.ts";
@@ -7,7 +6,8 @@ import { checkBoundClasses, nextClasses } from "./classes.ts";
 import type { Classes } from "./classes.ts";
 import { ApiError, invalid, noScript } from "./envelope.ts";
 import type { Upload } from "./multipart.ts";
-import { replace } from "./store.ts";
+import { blank, deployedVersion, newDeployment, nextNumber } from "./records.ts";
+import { mergeSettings, replace } from "./store.ts";
 import type { Deployment, Store, Version, Worker } from "./store.ts";
 import { draftVersion, withSecret } from "./upload.ts";
 import type { Draft } from "./upload.ts";
@@ -41,12 +41,6 @@ export interface Control {
   resume(): Promise<void>;
 }
 
-/** The version that all requests go to, if one is deployed. */
-export function deployedVersion(worker: Worker): Version | undefined {
-  const id = worker.deployments.at(-1)?.versions.find(({ percentage }) => percentage === 100)?.version_id;
-  return worker.versions.find((version) => version.id === id);
-}
-
 export function createControl(host: EmulatorHost, store: Store): Control {
   const queues = new Map<string, Promise<unknown>>();
 
@@ -70,10 +64,16 @@ export function createControl(host: EmulatorHost, store: Store): Control {
         const unknown = versions.find(({ version_id }) => !worker.versions.some(({ id }) => id === version_id));
         if (unknown) throw new ApiError(404, 10212, `There is no version ${unknown.version_id} of this Worker.`);
         const sum = versions.reduce((total, { percentage }) => total + percentage, 0);
-        if (sum !== 100) throw new ApiError(400, 10213, `The percentages of a deployment must total 100; these total ${sum}.`);
+        if (sum !== 100)
+          throw new ApiError(400, 10213, `The percentages of a deployment must total 100; these total ${sum}.`);
         const version = deployedVersion({ ...worker, deployments: [deployment] });
-        if (!version) throw new ApiError(400, 10213, "The local cloud runs one version at a time: give one version 100 percent.");
-        await swap(worker, { ...worker, deployments: [...worker.deployments, deployment] }, await loadDraft(worker, version));
+        if (!version)
+          throw new ApiError(400, 10213, "The local cloud runs one version at a time: give one version 100 percent.");
+        await swap(
+          worker,
+          { ...worker, deployments: [...worker.deployments, deployment] },
+          await loadDraft(worker, version),
+        );
         return deployment;
       }),
 
@@ -82,7 +82,10 @@ export function createControl(host: EmulatorHost, store: Store): Control {
         const worker = find(account, name);
         const version = deployedVersion(worker) ?? worker.versions.at(-1);
         if (!version) throw noScript();
-        if (text === undefined && !version.bindings.some((binding) => binding.type === "secret_text" && binding.name === secret)) {
+        if (
+          text === undefined &&
+          !version.bindings.some((binding) => binding.type === "secret_text" && binding.name === secret)
+        ) {
           throw new ApiError(404, 10056, `There is no secret named '${secret}'.`);
         }
         const draft = withSecret(await loadDraft(worker, version), secret, text, nextNumber(worker));
@@ -109,7 +112,10 @@ export function createControl(host: EmulatorHost, store: Store): Control {
           const version = deployedVersion(worker);
           if (!version) return;
           try {
-            await host.runtimes.start(worker.name, runtimeSpec(await prepare(worker, await loadDraft(worker, version))));
+            await host.runtimes.start(
+              worker.name,
+              runtimeSpec(await prepare(worker, await loadDraft(worker, version))),
+            );
           } catch (error) {
             // One Worker that does not start must not keep the others from serving.
             host.log(`${worker.name} does not start: ${(error as Error).message}`);
@@ -125,9 +131,16 @@ export function createControl(host: EmulatorHost, store: Store): Control {
     return worker;
   }
 
-  async function upload(account: string, name: string, request: UploadRequest): Promise<{ worker: Worker; version: Version }> {
+  async function upload(
+    account: string,
+    name: string,
+    request: UploadRequest,
+  ): Promise<{ worker: Worker; version: Version }> {
     const worker = store.get(name) ?? blank(account, name);
-    if (worker.account !== account) throw invalid(`The local cloud serves the Workers of all accounts below one host, and account ${worker.account} has one named '${name}'.`);
+    if (worker.account !== account)
+      throw invalid(
+        `The local cloud serves the Workers of all accounts below one host, and account ${worker.account} has one named '${name}'.`,
+      );
     const before = deployedVersion(worker) ?? worker.versions.at(-1);
     const draft = draftVersion(request.upload, {
       number: nextNumber(worker),
@@ -145,11 +158,17 @@ export function createControl(host: EmulatorHost, store: Store): Control {
       );
     }
     checkBoundClasses(classes, draft.version.bindings);
-    return add(worker, draft, classes, request.deploy);
+    const settings = request.deploy ? mergeSettings(worker.settings, request.upload.metadata) : worker.settings;
+    return add({ ...worker, settings }, draft, classes, request.deploy);
   }
 
   /** Adds a version after it started once, and deploys it if asked to. */
-  async function add(worker: Worker, draft: Draft, classes: Classes, deploy: boolean): Promise<{ worker: Worker; version: Version }> {
+  async function add(
+    worker: Worker,
+    draft: Draft,
+    classes: Classes,
+    deploy: boolean,
+  ): Promise<{ worker: Worker; version: Version }> {
     const { name } = worker;
     const next: Worker = { ...worker, ...pick(classes) };
     await store.writeVersion(name, draft.version, draft.contents, draft.secrets);
@@ -168,7 +187,11 @@ export function createControl(host: EmulatorHost, store: Store): Control {
     };
     if (deploy) await swap(worker, added, { ...draft, version });
     else await store.save(added);
-    await Promise.all(worker.versions.filter(({ id }) => !added.versions.some((kept) => kept.id === id)).map(({ id }) => store.removeVersion(name, id)));
+    await Promise.all(
+      worker.versions
+        .filter(({ id }) => !added.versions.some((kept) => kept.id === id))
+        .map(({ id }) => store.removeVersion(name, id)),
+    );
     await removeStorage(worker, added);
     return { worker: added, version };
   }
@@ -181,7 +204,8 @@ export function createControl(host: EmulatorHost, store: Store): Control {
     } catch (error) {
       const version = deployedVersion(before);
       await store.save(before);
-      if (version) await host.runtimes.start(before.name, runtimeSpec(await prepare(before, await loadDraft(before, version))));
+      if (version)
+        await host.runtimes.start(before.name, runtimeSpec(await prepare(before, await loadDraft(before, version))));
       throw invalid((error as Error).message);
     }
   }
@@ -196,46 +220,31 @@ export function createControl(host: EmulatorHost, store: Store): Control {
   }
 
   async function loadDraft(worker: Worker, version: Version): Promise<Draft> {
-    return { version, contents: await store.contents(worker.name, version), secrets: await store.secrets(worker.name, version.id) };
+    return {
+      version,
+      contents: await store.contents(worker.name, version),
+      secrets: await store.secrets(worker.name, version.id),
+    };
   }
 
   async function removeStorage(before: Worker, next: Worker): Promise<void> {
     const gone = before.namespaces.filter(({ id }) => !next.namespaces.some((kept) => kept.id === id));
-    await Promise.all(gone.map(({ id }) => rm(join(store.folder(next.name), objectsFolder, id), { recursive: true, force: true })));
+    await Promise.all(
+      gone.map(({ id }) => rm(join(store.folder(next.name), objectsFolder, id), { recursive: true, force: true })),
+    );
   }
 
   /** Changes of one Worker run one after the other. */
   function inTurn<T>(name: string, work: () => Promise<T>): Promise<T> {
     const result = (queues.get(name) ?? Promise.resolve()).then(work);
-    queues.set(name, result.catch(() => undefined)); // whoever asked gets the error; the next in turn does not
+    queues.set(
+      name,
+      result.catch(() => undefined),
+    ); // whoever asked gets the error; the next in turn does not
     return result;
   }
 }
 
 function pick({ namespaces, lifecycle, migrationTag }: Classes): Classes {
   return { namespaces, ...(lifecycle && { lifecycle }), ...(migrationTag !== undefined && { migrationTag }) };
-}
-
-function nextNumber(worker: Worker): number {
-  return (worker.versions.at(-1)?.number ?? 0) + 1;
-}
-
-function newDeployment(versions: Deployment["versions"], annotations: Deployment["annotations"]): Deployment {
-  return { id: randomUUID(), created: new Date().toISOString(), source: "api", versions, annotations };
-}
-
-function blank(account: string, name: string): Worker {
-  const now = new Date().toISOString();
-  return {
-    id: randomBytes(16).toString("hex"),
-    account,
-    name,
-    created: now,
-    modified: now,
-    subdomain: { enabled: false, previews_enabled: false },
-    settings: { logpush: false, observability: { enabled: false }, tags: [], tail_consumers: [] },
-    namespaces: [],
-    versions: [],
-    deployments: [],
-  };
 }

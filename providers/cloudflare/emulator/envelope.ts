@@ -14,7 +14,15 @@ export class ApiError extends Error {
 
 /** The envelope of a success. `page` describes the one page that a list is answered in. */
 export function success(result: unknown, page?: { readonly count: number }): Response {
-  const info = page && { result_info: { page: 1, per_page: Math.max(page.count, 1), count: page.count, total_count: page.count, total_pages: 1 } };
+  const info = page && {
+    result_info: {
+      page: 1,
+      per_page: Math.max(page.count, 1),
+      count: page.count,
+      total_count: page.count,
+      total_pages: 1,
+    },
+  };
   return Response.json({ success: true, errors: [], messages: [], result, ...info });
 }
 

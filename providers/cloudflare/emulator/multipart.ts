@@ -36,13 +36,21 @@ export async function readUpload(request: Request): Promise<Upload> {
   if (!metadata) throw invalid("Multipart uploads must have a part named 'metadata'.");
   return {
     metadata: parseMetadata(metadata.content),
-    modules: parts.filter((part) => part !== metadata).map(({ name, contentType, content }) => ({ name, contentType, content })),
+    modules: parts
+      .filter((part) => part !== metadata)
+      .map(({ name, contentType, content }) => ({ name, contentType, content })),
   };
 }
 
 async function readPart(part: string, value: FormDataEntryValue): Promise<UploadedModule & { readonly part: string }> {
-  if (typeof value === "string") return { part, name: part, contentType: "application/javascript+module", content: new TextEncoder().encode(value) };
-  return { part, name: value.name || part, contentType: value.type, content: new Uint8Array(await value.arrayBuffer()) };
+  if (typeof value === "string")
+    return { part, name: part, contentType: "application/javascript+module", content: new TextEncoder().encode(value) };
+  return {
+    part,
+    name: value.name || part,
+    contentType: value.type,
+    content: new Uint8Array(await value.arrayBuffer()),
+  };
 }
 
 function parseMetadata(content: Uint8Array): Record<string, unknown> {
@@ -52,6 +60,7 @@ function parseMetadata(content: Uint8Array): Record<string, unknown> {
   } catch {
     throw invalid("The part 'metadata' is not JSON.");
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid("The part 'metadata' is not a JSON object.");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw invalid("The part 'metadata' is not a JSON object.");
   return value as Record<string, unknown>;
 }

@@ -11,7 +11,10 @@ export interface Call {
 }
 
 /** `PUT /accounts/{account}/workers/scripts/{script}` */
-export type Route = readonly [pattern: string, answer: (call: Call & { readonly path: any }) => Promise<Response> | Response];
+export type Route = readonly [
+  pattern: string,
+  answer: (call: Call & { readonly path: any }) => Promise<Response> | Response,
+];
 
 /** Finds the route of a request below `/client/v4`; throws Cloudflare's error when there is none. */
 export function router(routes: readonly Route[]): (request: Request, path: string) => Promise<Response> {
@@ -24,7 +27,9 @@ export function router(routes: readonly Route[]): (request: Request, path: strin
       if (method !== request.method) continue;
       const groups = expression.exec(path)?.groups;
       if (!groups && !expression.test(path)) continue;
-      const parts = Object.fromEntries(Object.entries(groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value)]));
+      const parts = Object.fromEntries(
+        Object.entries(groups ?? {}).map(([name, value]) => [name, decodeURIComponent(value)]),
+      );
       const { account = "", ...rest } = parts;
       return answer({ request, query: new URL(request.url).searchParams, account, path: rest });
     }

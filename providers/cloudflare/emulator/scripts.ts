@@ -1,9 +1,10 @@
 import * as answers from "./answers.ts";
-import { deployedVersion } from "./control.ts";
+import { deployedVersion } from "./records.ts";
 import type { Control } from "./control.ts";
 import { ApiError, invalid, noScript, success } from "./envelope.ts";
 import { readUpload } from "./multipart.ts";
 import type { Call, Route } from "./router.ts";
+import { mergeSettings } from "./store.ts";
 import type { Deployment, Settings, Store, Version, Worker } from "./store.ts";
 
 const scripts = "/accounts/{account}/workers/scripts";
@@ -12,7 +13,16 @@ const one = `${scripts}/{script}`;
 /** The script API: multipart uploads, as wrangler, the SDK and Terraform's `workers_script` use it. */
 export function scriptRoutes(control: Control, store: Store): readonly Route[] {
   return [
-    [`GET ${scripts}`, ({ account }) => list(store.all().filter((worker) => worker.account === account && worker.versions.length > 0).map(answers.script))],
+    [
+      `GET ${scripts}`,
+      ({ account }) =>
+        list(
+          store
+            .all()
+            .filter((worker) => worker.account === account && worker.versions.length > 0)
+            .map(answers.script),
+        ),
+    ],
     [`PUT ${one}`, async (call) => success(answers.script((await upload(call, true)).worker))],
     [`GET ${one}`, content],
     [`DELETE ${one}`, remove],
@@ -25,19 +35,33 @@ export function scriptRoutes(control: Control, store: Store): readonly Route[] {
     [`GET ${one}/secrets`, ({ account, path }) => success(secrets(account, path.script))],
     [`PUT ${one}/secrets`, putSecret],
     [`GET ${one}/secrets/{name}`, getSecret],
-    [`DELETE ${one}/secrets/{name}`, async ({ account, path }) => (await control.setSecret(account, path.script, path.name, undefined), success(null))],
+    [
+      `DELETE ${one}/secrets/{name}`,
+      async ({ account, path }) => (await control.setSecret(account, path.script, path.name, undefined), success(null)),
+    ],
 
     [`POST ${one}/versions`, postVersion],
     [`GET ${one}/versions`, ({ account, path }) => listVersions(control.find(account, path.script))],
     [`GET ${one}/versions/{version}`, getVersion],
 
     [`POST ${one}/deployments`, postDeployment],
-    [`GET ${one}/deployments`, ({ account, path }) => success({ deployments: control.find(account, path.script).deployments.toReversed().map(answers.deployment) })],
+    [
+      `GET ${one}/deployments`,
+      ({ account, path }) =>
+        success({ deployments: control.find(account, path.script).deployments.toReversed().map(answers.deployment) }),
+    ],
     [`GET ${one}/deployments/{deployment}`, getDeployment],
 
     [`GET ${one}/subdomain`, ({ account, path }) => success(control.find(account, path.script).subdomain)],
     [`POST ${one}/subdomain`, postSubdomain],
-    [`DELETE ${one}/subdomain`, async ({ account, path }) => success((await control.change(account, path.script, { subdomain: { enabled: false, previews_enabled: false } })).subdomain)],
+    [
+      `DELETE ${one}/subdomain`,
+      async ({ account, path }) =>
+        success(
+          (await control.change(account, path.script, { subdomain: { enabled: false, previews_enabled: false } }))
+            .subdomain,
+        ),
+    ],
 
     ["GET /accounts/{account}/workers/services/{script}", getService],
     ["DELETE /accounts/{account}/workers/services/{script}", remove],
@@ -55,7 +79,10 @@ export function scriptRoutes(control: Control, store: Store): readonly Route[] {
     return [worker, version];
   }
 
-  async function upload({ request, query, account, path }: Call, deploy: boolean): Promise<{ worker: Worker; version: Version }> {
+  async function upload(
+    { request, query, account, path }: Call,
+    deploy: boolean,
+  ): Promise<{ worker: Worker; version: Version }> {
     const source = request.headers.get("user-agent")?.startsWith("wrangler") ? "wrangler" : "api";
     return control.upload(account, path["script"]!, {
       upload: await readUpload(request),
@@ -83,13 +110,17 @@ export function scriptRoutes(control: Control, store: Store): readonly Route[] {
   async function changeSettings({ request, account, path }: Call): Promise<Response> {
     const change = (await readJson(request)) as Partial<Settings>;
     const { settings } = control.find(account, path["script"]!);
-    return success((await control.change(account, path["script"]!, { settings: mergeSettings(settings, change) })).settings);
+    return success(
+      (await control.change(account, path["script"]!, { settings: mergeSettings(settings, change) })).settings,
+    );
   }
 
   function secrets(account: string, name: string): readonly object[] {
     const worker = control.find(account, name);
     const version = deployedVersion(worker) ?? worker.versions.at(-1);
-    return (version?.bindings ?? []).filter(({ type }) => type === "secret_text").map(({ name, type }) => ({ name, type }));
+    return (version?.bindings ?? [])
+      .filter(({ type }) => type === "secret_text")
+      .map(({ name, type }) => ({ name, type }));
   }
 
   async function putSecret({ request, account, path }: Call): Promise<Response> {
@@ -125,7 +156,8 @@ export function scriptRoutes(control: Control, store: Store): readonly Route[] {
 
   async function postDeployment({ request, account, path }: Call): Promise<Response> {
     const { versions, annotations = {} } = (await readJson(request)) as Partial<Deployment>;
-    if (!Array.isArray(versions) || versions.length < 1 || versions.length > 2) throw new ApiError(400, 10213, "A deployment has one or two versions.");
+    if (!Array.isArray(versions) || versions.length < 1 || versions.length > 2)
+      throw new ApiError(400, 10213, "A deployment has one or two versions.");
     return success(answers.deployment(await control.deploy(account, path["script"]!, { versions, annotations })));
   }
 
@@ -136,7 +168,10 @@ export function scriptRoutes(control: Control, store: Store): readonly Route[] {
   }
 
   async function postSubdomain({ request, account, path }: Call): Promise<Response> {
-    const { enabled, previews_enabled } = (await readJson(request)) as { enabled?: unknown; previews_enabled?: unknown };
+    const { enabled, previews_enabled } = (await readJson(request)) as {
+      enabled?: unknown;
+      previews_enabled?: unknown;
+    };
     if (typeof enabled !== "boolean") throw new ApiError(400, 10034, "The body must have a boolean 'enabled'.");
     // Absent, previews follow the subdomain.
     const subdomain = { enabled, previews_enabled: typeof previews_enabled === "boolean" ? previews_enabled : enabled };
@@ -145,19 +180,10 @@ export function scriptRoutes(control: Control, store: Store): readonly Route[] {
 
   function getService({ account, path }: Call): Response {
     const worker = store.get(path["script"]!);
-    if (worker?.account !== account || worker.versions.length === 0) throw new ApiError(404, 10090, "This Worker does not exist on your account.");
+    if (worker?.account !== account || worker.versions.length === 0)
+      throw new ApiError(404, 10090, "This Worker does not exist on your account.");
     return success(answers.service(worker));
   }
-}
-
-/** The settings with those of a change in their place; what a change does not name stays. */
-export function mergeSettings(settings: Settings, change: Partial<Settings>): Settings {
-  return {
-    logpush: change.logpush ?? settings.logpush,
-    observability: change.observability ?? settings.observability,
-    tags: change.tags ?? settings.tags,
-    tail_consumers: change.tail_consumers ?? settings.tail_consumers,
-  };
 }
 
 export async function readJson(request: Request): Promise<unknown> {

@@ -91,7 +91,12 @@ export interface Store {
   secrets(name: string, version: string): Promise<Readonly<Record<string, string>>>;
   /** Of the version's modules, in their order. */
   contents(name: string, version: Version): Promise<readonly Uint8Array[]>;
-  writeVersion(name: string, version: Version, contents: readonly Uint8Array[], secrets: Readonly<Record<string, string>>): Promise<void>;
+  writeVersion(
+    name: string,
+    version: Version,
+    contents: readonly Uint8Array[],
+    secrets: Readonly<Record<string, string>>,
+  ): Promise<void>;
   removeVersion(name: string, version: string): Promise<void>;
 }
 
@@ -130,10 +135,14 @@ export async function openStore(dir: string): Promise<Store> {
     },
 
     async secrets(name, version) {
-      return JSON.parse(await readFile(join(versionFolder(name, version), "secrets.json"), "utf8")) as Record<string, string>;
+      return JSON.parse(await readFile(join(versionFolder(name, version), "secrets.json"), "utf8")) as Record<
+        string,
+        string
+      >;
     },
 
-    contents: (name, version) => Promise.all(version.modules.map(({ file }) => readFile(join(versionFolder(name, version.id), file)))),
+    contents: (name, version) =>
+      Promise.all(version.modules.map(({ file }) => readFile(join(versionFolder(name, version.id), file)))),
 
     async writeVersion(name, version, contents, secrets) {
       const target = versionFolder(name, version.id);
@@ -145,6 +154,16 @@ export async function openStore(dir: string): Promise<Store> {
     async removeVersion(name, version) {
       await rm(versionFolder(name, version), { recursive: true, force: true });
     },
+  };
+}
+
+/** The settings with those of a change in their place; what a change does not name stays. */
+export function mergeSettings(settings: Settings, change: Partial<Settings>): Settings {
+  return {
+    logpush: change.logpush ?? settings.logpush,
+    observability: { ...settings.observability, ...change.observability },
+    tags: change.tags ?? settings.tags,
+    tail_consumers: change.tail_consumers ?? settings.tail_consumers,
   };
 }
 

@@ -46,11 +46,15 @@ export function draftVersion(upload: Upload, options: UploadOptions): Draft {
   const { metadata, modules } = upload;
   const main = (metadata["main_module"] ?? metadata["body_part"]) as string | undefined;
   if (typeof main !== "string") throw invalid("The metadata must name a main_module or a body_part.");
-  if (!modules.some(({ name }) => name === main)) throw invalid(`No such module "${main}": the upload has ${modules.map(({ name }) => `"${name}"`).join(", ") || "no module"}.`);
+  if (!modules.some(({ name }) => name === main))
+    throw invalid(
+      `No such module "${main}": the upload has ${modules.map(({ name }) => `"${name}"`).join(", ") || "no module"}.`,
+    );
   const kept = modules.filter(({ contentType }) => contentType !== "application/source-map");
   const syntax = metadata["main_module"] === undefined ? "service-worker" : "modules";
   for (const { name, contentType } of syntax === "modules" ? kept : []) {
-    if (!isRunnable(contentType)) throw invalid(`The module "${name}" has the content type "${contentType}", which the local cloud does not run.`);
+    if (!isRunnable(contentType))
+      throw invalid(`The module "${name}" has the content type "${contentType}", which the local cloud does not run.`);
   }
   const { bindings, secrets } = bind(metadata, options);
   const version: Version = {
@@ -84,7 +88,8 @@ function bind(metadata: Fields, { previous, strict }: UploadOptions): Previous {
     if (binding.type === "inherit") {
       const old = previous.bindings.find(({ name }) => name === (binding["old_name"] ?? binding.name));
       if (old) take(binding.name, old);
-      else if (strict) throw invalid(`The binding "${binding.name}" inherits from a binding that the version before does not have.`);
+      else if (strict)
+        throw invalid(`The binding "${binding.name}" inherits from a binding that the version before does not have.`);
     } else if (binding.type === "secret_text") {
       bindings.set(binding.name, { type: "secret_text", name: binding.name });
       secrets[binding.name] = String(binding["text"]);
@@ -104,17 +109,30 @@ export function withSecret(draft: Draft, name: string, text: string | undefined,
   const { [name]: _, ...secrets } = draft.secrets;
   const others = draft.version.bindings.filter((binding) => binding.name !== name);
   const bindings = text === undefined ? others : sorted([...others, { type: "secret_text", name }]);
-  const version: Version = { ...draft.version, id: randomUUID(), number, created: new Date().toISOString(), annotations: {}, bindings };
+  const version: Version = {
+    ...draft.version,
+    id: randomUUID(),
+    number,
+    created: new Date().toISOString(),
+    annotations: {},
+    bindings,
+  };
   return { ...draft, version, secrets: text === undefined ? secrets : { ...secrets, [name]: text } };
 }
 
 function checkBinding(binding: Binding): void {
   const fields = requiredFields[binding.type];
   if (!binding.name) throw invalid("A binding has no name.");
-  if (!fields) throw invalid(`The local cloud has no bindings of type "${binding.type}" ("${binding.name}"); it has ${Object.keys(requiredFields).join(", ")}.`);
+  if (!fields)
+    throw invalid(
+      `The local cloud has no bindings of type "${binding.type}" ("${binding.name}"); it has ${Object.keys(requiredFields).join(", ")}.`,
+    );
   const missing = fields.find((field) => binding[field] === undefined);
   if (missing) throw invalid(`The binding "${binding.name}" of type "${binding.type}" has no "${missing}".`);
-  if (binding["script_name"] !== undefined) throw invalid(`The local cloud binds only to classes of the same Worker; "${binding.name}" names the script "${String(binding["script_name"])}".`);
+  if (binding["script_name"] !== undefined)
+    throw invalid(
+      `The local cloud binds only to classes of the same Worker; "${binding.name}" names the script "${String(binding["script_name"])}".`,
+    );
 }
 
 /** Cloudflare lists bindings by name. */
@@ -126,11 +144,16 @@ function sorted(bindings: readonly Binding[]): Binding[] {
 function liveExports(metadata: Fields): { exports: Fields } | undefined {
   const exports = metadata["exports"] as Readonly<Record<string, Fields>> | undefined;
   if (!exports) return undefined;
-  return { exports: Object.fromEntries(Object.entries(exports).filter(([, entry]) => (entry["state"] ?? "created") === "created")) };
+  return {
+    exports: Object.fromEntries(
+      Object.entries(exports).filter(([, entry]) => (entry["state"] ?? "created") === "created"),
+    ),
+  };
 }
 
 function etag(modules: readonly UploadedModule[]): string {
   const hash = createHash("sha256");
-  for (const { name, contentType, content } of modules) hash.update(`${name}\n${contentType}\n${content.length}\n`).update(content);
+  for (const { name, contentType, content } of modules)
+    hash.update(`${name}\n${contentType}\n${content.length}\n`).update(content);
   return hash.digest("hex");
 }

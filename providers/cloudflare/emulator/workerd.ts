@@ -63,7 +63,10 @@ export async function tryStart(run: Run): Promise<{ readonly startupMs: number }
 
 /** What workerd says about the Worker, without its own frame: `service worker.js: Uncaught SyntaxError: ...`. */
 export function startError(words: string): string {
-  const lines = words.trim().split("\n").map((line) => line.replace(/^service worker\.js: /, ""));
+  const lines = words
+    .trim()
+    .split("\n")
+    .map((line) => line.replace(/^service worker\.js: /, ""));
   const from = lines.findIndex((line) => line.startsWith("Uncaught "));
   return lines.slice(Math.max(from, 0)).join("\n") || `the Worker did not start within ${startLimitMs / 1000} s`;
 }

@@ -3,7 +3,8 @@ import type { Control } from "./control.ts";
 import { ApiError, invalid, noScript, success } from "./envelope.ts";
 import type { UploadedModule } from "./multipart.ts";
 import type { Call, Route } from "./router.ts";
-import { mergeSettings, readJson } from "./scripts.ts";
+import { readJson } from "./scripts.ts";
+import { mergeSettings } from "./store.ts";
 import type { Settings, Store, Version, Worker } from "./store.ts";
 
 const workers = "/accounts/{account}/workers/workers";
@@ -36,13 +37,19 @@ export function workerRoutes(control: Control, store: Store, urlOf: (name: strin
 
   async function create({ request, account }: Call): Promise<Response> {
     const body = (await readJson(request)) as Body;
-    if (typeof body.name !== "string" || !/^[a-z0-9_][a-z0-9_-]{0,62}$/.test(body.name)) throw invalid(`The name ${JSON.stringify(body.name)} of a Worker must be 1 to 63 lower-case letters, digits, '-' and '_'.`);
+    if (typeof body.name !== "string" || !/^[a-z0-9_][a-z0-9_-]{0,62}$/.test(body.name))
+      throw invalid(
+        `The name ${JSON.stringify(body.name)} of a Worker must be 1 to 63 lower-case letters, digits, '-' and '_'.`,
+      );
     return answer(await control.create(account, body.name, fields(body, blankSettings, notServed)));
   }
 
   function list({ account }: Call): Response {
     const found = store.all().filter((worker) => worker.account === account);
-    return success(found.map((worker) => answers.worker(worker, urlOf(worker.name))), { count: found.length });
+    return success(
+      found.map((worker) => answers.worker(worker, urlOf(worker.name))),
+      { count: found.length },
+    );
   }
 
   async function change({ request, account, path }: Call, settings: Settings): Promise<Response> {
@@ -79,7 +86,13 @@ export function workerRoutes(control: Control, store: Store, urlOf: (name: strin
     const worker = find(account, path["worker"]!);
     const version: Version | undefined = worker.versions.find(({ id }) => id === path["version"]);
     if (!version) throw new ApiError(404, 10212, `There is no version ${path["version"]} of this Worker.`);
-    return success(answers.version(worker, version, query.get("include") === "modules" ? await store.contents(worker.name, version) : undefined));
+    return success(
+      answers.version(
+        worker,
+        version,
+        query.get("include") === "modules" ? await store.contents(worker.name, version) : undefined,
+      ),
+    );
   }
 }
 
@@ -88,10 +101,17 @@ type Body = Partial<Settings> & { readonly name?: unknown; readonly subdomain?: 
 const blankSettings: Settings = { logpush: false, observability: { enabled: false }, tags: [], tail_consumers: [] };
 const notServed: Worker["subdomain"] = { enabled: false, previews_enabled: false };
 
-function fields(body: Body, settings: Settings, { enabled, previews_enabled }: Worker["subdomain"]): Pick<Worker, "settings" | "subdomain"> {
+function fields(
+  body: Body,
+  settings: Settings,
+  { enabled, previews_enabled }: Worker["subdomain"],
+): Pick<Worker, "settings" | "subdomain"> {
   return {
     settings: mergeSettings(settings, body),
-    subdomain: { enabled: body.subdomain?.enabled ?? enabled, previews_enabled: body.subdomain?.previews_enabled ?? previews_enabled },
+    subdomain: {
+      enabled: body.subdomain?.enabled ?? enabled,
+      previews_enabled: body.subdomain?.previews_enabled ?? previews_enabled,
+    },
   };
 }
 

@@ -3,7 +3,8 @@ import { ResourceError } from "../../plugin/resource.ts";
 /** The parts of an id that a user imports by. */
 export function importId(id: string, form: string): string[] {
   const parts = id.split("/");
-  if (parts.length !== form.split("/").length || parts.includes("")) throw new ResourceError(`to import, give the id as ${form}; it is ${JSON.stringify(id)}`);
+  if (parts.length !== form.split("/").length || parts.includes(""))
+    throw new ResourceError(`to import, give the id as ${form}; it is ${JSON.stringify(id)}`);
   return parts;
 }
 

@@ -30,7 +30,17 @@ const inputs = z.strictObject({
   mainModule: z.string().optional(),
   modules: z.array(module).optional(),
   bindings: z.array(binding).optional(),
-  exports: z.record(z.string(), z.strictObject({ type: z.string(), storage: z.string().optional(), state: z.string().optional(), renamedTo: z.string().optional() })).optional(),
+  exports: z
+    .record(
+      z.string(),
+      z.strictObject({
+        type: z.string(),
+        storage: z.string().optional(),
+        state: z.string().optional(),
+        renamedTo: z.string().optional(),
+      }),
+    )
+    .optional(),
   compatibilityDate: z.string().optional(),
   compatibilityFlags: z.array(z.string()).optional(),
 });
@@ -51,8 +61,18 @@ interface Remote {
   readonly main_module?: string;
   readonly compatibility_date?: string;
   readonly compatibility_flags?: readonly string[];
-  readonly bindings?: readonly { readonly type: string; readonly name: string; readonly text?: string; readonly json?: unknown; readonly class_name?: string }[];
-  readonly modules?: readonly { readonly name: string; readonly content_type: string; readonly content_base64: string }[];
+  readonly bindings?: readonly {
+    readonly type: string;
+    readonly name: string;
+    readonly text?: string;
+    readonly json?: unknown;
+    readonly class_name?: string;
+  }[];
+  readonly modules?: readonly {
+    readonly name: string;
+    readonly content_type: string;
+    readonly content_base64: string;
+  }[];
 }
 
 /** A version of a Worker: code and configuration. It never changes; a change is a new version. */
@@ -61,7 +81,17 @@ export const workerVersion = defineResource<Inputs, Outputs>({
   description: "A version of a Cloudflare Worker: code and configuration, immutable.",
   inputs,
   secrets: [],
-  replaceOn: ["accountId", "workerId", "deploy", "mainModule", "modules", "bindings", "exports", "compatibilityDate", "compatibilityFlags"],
+  replaceOn: [
+    "accountId",
+    "workerId",
+    "deploy",
+    "mainModule",
+    "modules",
+    "bindings",
+    "exports",
+    "compatibilityDate",
+    "compatibilityFlags",
+  ],
 
   async create(inputs, context) {
     const { versions } = (await client(context)).workers.beta.workers;
@@ -72,10 +102,15 @@ export const workerVersion = defineResource<Inputs, Outputs>({
   },
 
   async read(id, stored, context) {
-    const [account = stored?.inputs.accountId, worker = stored?.inputs.workerId, version = id] = stored ? [] : importId(id, "<account_id>/<worker_id>/<version_id>");
-    if (account === undefined || worker === undefined) throw new ResourceError(`the version ${id} has no accountId and workerId in the stack's state`);
+    const [account = stored?.inputs.accountId, worker = stored?.inputs.workerId, version = id] = stored
+      ? []
+      : importId(id, "<account_id>/<worker_id>/<version_id>");
+    if (account === undefined || worker === undefined)
+      throw new ResourceError(`the version ${id} has no accountId and workerId in the stack's state`);
     const { versions } = (await client(context)).workers.beta.workers;
-    const remote = (await found(versions.get(worker, version, { account_id: account, include: "modules" }))) as Remote | undefined;
+    const remote = (await found(versions.get(worker, version, { account_id: account, include: "modules" }))) as
+      | Remote
+      | undefined;
     if (!remote) return undefined;
     const inputs = stored ? observe(stored.inputs, remote) : imported(account, worker, remote);
     return { id: remote.id, inputs, outputs: outputs(inputs, remote) };
@@ -97,18 +132,36 @@ async function requestBody(inputs: Inputs): Promise<object> {
     compatibility_date: inputs.compatibilityDate,
     compatibility_flags: inputs.compatibilityFlags,
     bindings: inputs.bindings?.map(({ className, ...binding }) => ({ ...binding, class_name: className })),
-    exports: inputs.exports && Object.fromEntries(Object.entries(inputs.exports).map(([name, { renamedTo, ...entry }]) => [name, { ...entry, renamed_to: renamedTo }])),
-    modules: inputs.modules && (await Promise.all(inputs.modules.map(async (module) => ({ name: module.name, content_type: module.contentType, content_base64: await contentOf(module) })))),
+    exports:
+      inputs.exports &&
+      Object.fromEntries(
+        Object.entries(inputs.exports).map(([name, { renamedTo, ...entry }]) => [
+          name,
+          { ...entry, renamed_to: renamedTo },
+        ]),
+      ),
+    modules:
+      inputs.modules &&
+      (await Promise.all(
+        inputs.modules.map(async (module) => ({
+          name: module.name,
+          content_type: module.contentType,
+          content_base64: await contentOf(module),
+        })),
+      )),
   };
 }
 
 async function contentOf({ name, contentFile, contentBase64 }: Module): Promise<string> {
   if (contentBase64 !== undefined) return contentBase64;
-  if (contentFile === undefined) throw new ResourceError(`the module "${name}" has neither contentFile nor contentBase64`);
+  if (contentFile === undefined)
+    throw new ResourceError(`the module "${name}" has neither contentFile nor contentBase64`);
   try {
     return await readFile(contentFile, "base64");
   } catch (error) {
-    throw new ResourceError(`the module "${name}" cannot be read from ${contentFile} (in ${process.cwd()}): ${(error as Error).message}`);
+    throw new ResourceError(
+      `the module "${name}" cannot be read from ${contentFile} (in ${process.cwd()}): ${(error as Error).message}`,
+    );
   }
 }
 
@@ -116,8 +169,8 @@ async function contentOf({ name, contentFile, contentBase64 }: Module): Promise<
 function observe(asked: Inputs, remote: Remote): Inputs {
   return {
     ...asked,
-    ...(asked.mainModule !== undefined && { mainModule: remote.main_module }),
-    ...(asked.compatibilityDate !== undefined && { compatibilityDate: remote.compatibility_date }),
+    ...(remote.main_module !== undefined && { mainModule: remote.main_module }),
+    ...(remote.compatibility_date !== undefined && { compatibilityDate: remote.compatibility_date }),
     ...(asked.compatibilityFlags && { compatibilityFlags: [...(remote.compatibility_flags ?? [])] }),
     ...(asked.bindings && { bindings: observeBindings(asked.bindings, remote) }),
   };
@@ -138,10 +191,14 @@ function imported(accountId: string, workerId: string, remote: Remote): Inputs {
   return {
     accountId,
     workerId,
-    mainModule: remote.main_module,
-    compatibilityDate: remote.compatibility_date,
+    ...(remote.main_module !== undefined && { mainModule: remote.main_module }),
+    ...(remote.compatibility_date !== undefined && { compatibilityDate: remote.compatibility_date }),
     bindings: toBindings(remote),
-    modules: (remote.modules ?? []).map((module) => ({ name: module.name, contentType: module.content_type, contentBase64: module.content_base64 })),
+    modules: (remote.modules ?? []).map(({ name, content_type, content_base64 }) => ({
+      name,
+      contentType: content_type,
+      contentBase64: content_base64,
+    })),
   };
 }
 
@@ -156,7 +213,9 @@ function toBindings(remote: Remote): Binding[] {
 }
 
 function outputs(inputs: Inputs, remote: Remote): Outputs {
-  const contents = new Map((remote.modules ?? []).map((module) => [module.name, Buffer.from(module.content_base64, "base64")]));
+  const contents = new Map(
+    (remote.modules ?? []).map((module) => [module.name, Buffer.from(module.content_base64, "base64")]),
+  );
   const modules = inputs.modules?.map((module) => {
     const content = contents.get(module.name);
     return content ? { ...module, contentSha256: createHash("sha256").update(content).digest("hex") } : module;

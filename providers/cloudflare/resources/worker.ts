@@ -7,7 +7,9 @@ const inputs = z.strictObject({
   accountId: z.string(),
   name: z.string(),
   subdomain: z.strictObject({ enabled: z.boolean().optional(), previewsEnabled: z.boolean().optional() }).optional(),
-  observability: z.strictObject({ enabled: z.boolean().optional(), headSamplingRate: z.number().min(0).max(1).optional() }).optional(),
+  observability: z
+    .strictObject({ enabled: z.boolean().optional(), headSamplingRate: z.number().min(0).max(1).optional() })
+    .optional(),
   logpush: z.boolean().optional(),
   tags: z.array(z.string()).optional(),
 });
@@ -71,14 +73,18 @@ function body({ accountId, name, subdomain, observability, logpush, tags }: Inpu
     account_id: accountId,
     name,
     ...(subdomain && { subdomain: known({ enabled: subdomain.enabled, previews_enabled: subdomain.previewsEnabled }) }),
-    ...(observability && { observability: known({ enabled: observability.enabled, head_sampling_rate: observability.headSamplingRate }) }),
+    ...(observability && {
+      observability: known({ enabled: observability.enabled, head_sampling_rate: observability.headSamplingRate }),
+    }),
     ...known({ logpush, tags }),
   };
 }
 
 /** Without the fields that are undefined. */
 function known<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> };
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
 }
 
 function observe(accountId: string, { name, subdomain, observability, logpush, tags }: Remote): Inputs {

@@ -18,7 +18,10 @@ test.each([
   const network = await TestNetwork.start();
   const client = await network.connect("acme/data", "ada@acme");
   const result = await client.callTool({ name: "create_meeting", arguments: args });
-  expect(result).toMatchObject({ isError: true, content: [{ type: "text", text: expect.stringContaining(`- ${field}: `) }] });
+  expect(result).toMatchObject({
+    isError: true,
+    content: [{ type: "text", text: expect.stringContaining(`- ${field}: `) }],
+  });
   expect((await network.node("acme/data").state.list("fn/")).entries).toEqual([]);
 });
 
@@ -33,7 +36,10 @@ test("meetings are listed in pages, in the order of their creation", async () =>
   const seen: string[] = [];
   let after: string | undefined;
   do {
-    const { structuredContent } = await client.callTool({ name: "list_meetings", arguments: { limit: 2, ...(after !== undefined && { after }) } });
+    const { structuredContent } = await client.callTool({
+      name: "list_meetings",
+      arguments: { limit: 2, ...(after !== undefined && { after }) },
+    });
     const page = structuredContent as { meetings: { title: string }[]; next?: string };
     expect(page.meetings.length).toBeLessThanOrEqual(2);
     seen.push(...page.meetings.map(({ title }) => title));
@@ -46,7 +52,15 @@ test("a meeting that is not there is a fault of the caller for the tool, and unk
   const network = await TestNetwork.start();
   const client = await network.connect("acme/data", "ada@acme");
   const result = await client.callTool({ name: "get_meeting", arguments: { id: "nope" } });
-  expect(result).toMatchObject({ isError: true, content: [{ type: "text", text: "There is no meeting nope; list_meetings shows the ids." }] });
-  await expect(client.readResource({ uri: "meeting://nope" })).rejects.toMatchObject({ code: -32602, message: expect.stringContaining("Unknown resource: meeting://nope") });
-  await expect(client.getPrompt({ name: "meeting_summary", arguments: { id: "nope" } })).rejects.toMatchObject({ code: -32602 });
+  expect(result).toMatchObject({
+    isError: true,
+    content: [{ type: "text", text: "There is no meeting nope; list_meetings shows the ids." }],
+  });
+  await expect(client.readResource({ uri: "meeting://nope" })).rejects.toMatchObject({
+    code: -32602,
+    message: expect.stringContaining("Unknown resource: meeting://nope"),
+  });
+  await expect(client.getPrompt({ name: "meeting_summary", arguments: { id: "nope" } })).rejects.toMatchObject({
+    code: -32602,
+  });
 });

@@ -8,103 +8,155 @@ const peersKey = "io.github.ai-federation/peers";
 const callIdKey = "io.github.ai-federation/callId";
 const meeting = { title: "Plan", start: "2027-03-01T09:30:00+01:00", durationMinutes: 30 };
 
-describe.each<VersionNegotiationMode>(["legacy", "auto", { pin: "2026-07-28" }])("the official client, negotiation %o", (mode) => {
-  test("sees one network: its node's own parts and those of its peers", async () => {
-    const network = await TestNetwork.start();
-    const client = await network.connect("acme/edge", "ada@acme", mode);
+describe.each<VersionNegotiationMode>(["legacy", "auto", { pin: "2026-07-28" }])(
+  "the official client, negotiation %o",
+  (mode) => {
+    test("sees one network: its node's own parts and those of its peers", async () => {
+      const network = await TestNetwork.start();
+      const client = await network.connect("acme/edge", "ada@acme", mode);
 
-    const { tools, _meta } = await client.listTools();
-    expect(tools.map(({ name }) => name)).toEqual([
-      "echo",
-      "whoami",
-      ...["create_meeting", "list_meetings", "get_meeting"].map((name) => `acme-data.${name}`),
-      ...["echo", "whoami", "create_meeting", "list_meetings", "get_meeting"].map((name) => `globex-compute.${name}`),
-    ]);
-    expect(_meta?.[peersKey]).toEqual([
-      { node: "acme/data", status: "ok" },
-      { node: "globex/compute", status: "ok" },
-    ]);
-    expect((await client.listResources()).resources.map(({ uri }) => uri)).toEqual(["echo://about", "globex-compute+echo://about"]);
-    expect((await client.listResourceTemplates()).resourceTemplates.map(({ uriTemplate }) => uriTemplate)).toEqual([
-      "acme-data+meeting://{id}",
-      "globex-compute+meeting://{id}",
-    ]);
-    expect((await client.listPrompts()).prompts.map(({ name }) => name)).toEqual([
-      "greeting",
-      "acme-data.meeting_summary",
-      "globex-compute.greeting",
-      "globex-compute.meeting_summary",
-    ]);
-  });
+      const { tools, _meta } = await client.listTools();
+      expect(tools.map(({ name }) => name)).toEqual([
+        "echo",
+        "whoami",
+        ...["create_meeting", "list_meetings", "get_meeting"].map((name) => `acme-data.${name}`),
+        ...["echo", "whoami", "create_meeting", "list_meetings", "get_meeting"].map((name) => `globex-compute.${name}`),
+      ]);
+      expect(_meta?.[peersKey]).toEqual([
+        { node: "acme/data", status: "ok" },
+        { node: "globex/compute", status: "ok" },
+      ]);
+      expect((await client.listResources()).resources.map(({ uri }) => uri)).toEqual([
+        "echo://about",
+        "globex-compute+echo://about",
+      ]);
+      expect((await client.listResourceTemplates()).resourceTemplates.map(({ uriTemplate }) => uriTemplate)).toEqual([
+        "acme-data+meeting://{id}",
+        "globex-compute+meeting://{id}",
+      ]);
+      expect((await client.listPrompts()).prompts.map(({ name }) => name)).toEqual([
+        "greeting",
+        "acme-data.meeting_summary",
+        "globex-compute.greeting",
+        "globex-compute.meeting_summary",
+      ]);
+    });
 
-  test("uses tools, resources and prompts of a peer as if they were here", async () => {
-    const network = await TestNetwork.start();
-    const client = await network.connect("acme/edge", "ada@acme", mode);
+    test("uses tools, resources and prompts of a peer as if they were here", async () => {
+      const network = await TestNetwork.start();
+      const client = await network.connect("acme/edge", "ada@acme", mode);
 
-    const own = await client.callTool({ name: "echo", arguments: { text: "hi" } });
-    expect(own.content).toEqual([{ type: "text", text: "hi" }]);
-    const who = await client.callTool({ name: "globex-compute.whoami", arguments: {} });
-    expect(who.structuredContent).toMatchObject({ caller: { subject: "ada@acme", organization: "acme" }, node: "globex/compute", via: ["acme/edge"] });
-    expect(who._meta?.[callIdKey]).toBe((who.structuredContent as { callId: string }).callId);
-    expect(who._meta?.[peersKey]).toEqual([{ node: "globex/compute", status: "ok" }]);
+      const own = await client.callTool({ name: "echo", arguments: { text: "hi" } });
+      expect(own.content).toEqual([{ type: "text", text: "hi" }]);
+      const who = await client.callTool({ name: "globex-compute.whoami", arguments: {} });
+      expect(who.structuredContent).toMatchObject({
+        caller: { subject: "ada@acme", organization: "acme" },
+        node: "globex/compute",
+        via: ["acme/edge"],
+      });
+      expect(who._meta?.[callIdKey]).toBe((who.structuredContent as { callId: string }).callId);
+      expect(who._meta?.[peersKey]).toEqual([{ node: "globex/compute", status: "ok" }]);
 
-    const created = (await client.callTool({ name: "globex-compute.create_meeting", arguments: meeting })).structuredContent as { id: string };
-    const uri = `globex-compute+meeting://${created.id}`;
-    const { contents } = await client.readResource({ uri });
-    expect(contents[0]?.uri).toBe(uri);
-    expect(JSON.parse((contents[0] as { text: string }).text)).toMatchObject({ id: created.id, title: "Plan", organizer: "ada@acme" });
-    const prompt = await client.getPrompt({ name: "globex-compute.meeting_summary", arguments: { id: created.id } });
-    expect((prompt.messages[0]?.content as { text: string }).text).toContain('"title": "Plan"');
-    expect((await client.readResource({ uri: "echo://about" })).contents).toEqual([
-      { uri: "echo://about", mimeType: "text/plain", text: "This is the echo function of acme/edge." },
-    ]);
-    expect(await client.getServerVersion()?.name).toBe("ai-federation");
-  });
+      const created = (await client.callTool({ name: "globex-compute.create_meeting", arguments: meeting }))
+        .structuredContent as { id: string };
+      const uri = `globex-compute+meeting://${created.id}`;
+      const { contents } = await client.readResource({ uri });
+      expect(contents[0]?.uri).toBe(uri);
+      expect(JSON.parse((contents[0] as { text: string }).text)).toMatchObject({
+        id: created.id,
+        title: "Plan",
+        organizer: "ada@acme",
+      });
+      const prompt = await client.getPrompt({ name: "globex-compute.meeting_summary", arguments: { id: created.id } });
+      expect((prompt.messages[0]?.content as { text: string }).text).toContain('"title": "Plan"');
+      expect((await client.readResource({ uri: "echo://about" })).contents).toEqual([
+        { uri: "echo://about", mimeType: "text/plain", text: "This is the echo function of acme/edge." },
+      ]);
+      expect(client.getServerVersion()?.name).toBe("ai-federation");
+    });
 
-  test("both nodes record one call under one id, and no token or argument", async () => {
-    const network = await TestNetwork.start();
-    const client = await network.connect("acme/edge", "ada@acme", mode);
-    const result = await client.callTool({ name: "globex-compute.echo", arguments: { text: "secret text" } });
-    const callId = result._meta?.[callIdKey];
+    test("both nodes record one call under one id, and no token or argument", async () => {
+      const network = await TestNetwork.start();
+      const client = await network.connect("acme/edge", "ada@acme", mode);
+      const result = await client.callTool({ name: "globex-compute.echo", arguments: { text: "secret text" } });
+      const callId = result._meta?.[callIdKey];
 
-    const common = { time: expect.any(String), ms: expect.any(Number), callId, method: "tools/call", subject: "ada@acme", decision: "allow", outcome: "ok" };
-    expect(await network.audit("acme/edge")).toEqual([
-      { ...common, node: "acme/edge", direction: "out", name: "globex-compute.echo", via: [], peer: "globex/compute" },
-    ]);
-    expect(await network.audit("globex/compute")).toEqual([
-      { ...common, node: "globex/compute", direction: "in", name: "echo", via: ["acme/edge"], peer: "acme/edge", grant: "globex-acme" },
-    ]);
-    expect(JSON.stringify(await network.audit("globex/compute"))).not.toContain("secret");
-  });
+      const common = {
+        time: expect.any(String),
+        ms: expect.any(Number),
+        callId,
+        method: "tools/call",
+        subject: "ada@acme",
+        decision: "allow",
+        outcome: "ok",
+      };
+      expect(await network.audit("acme/edge")).toEqual([
+        {
+          ...common,
+          node: "acme/edge",
+          direction: "out",
+          name: "globex-compute.echo",
+          via: [],
+          peer: "globex/compute",
+        },
+      ]);
+      expect(await network.audit("globex/compute")).toEqual([
+        {
+          ...common,
+          node: "globex/compute",
+          direction: "in",
+          name: "echo",
+          via: ["acme/edge"],
+          peer: "acme/edge",
+          grant: "globex-acme",
+        },
+      ]);
+      expect(JSON.stringify(await network.audit("globex/compute"))).not.toContain("secret");
+    });
 
-  test("what no grant covers is absent from lists and refused by name, as if it did not exist", async () => {
-    const network = await TestNetwork.start();
-    const client = await network.connect("globex/compute", "grace@globex", mode);
-    const { tools } = await client.listTools();
-    expect(tools.map(({ name }) => name).filter((name) => name.includes("."))).toEqual(["acme-data.list_meetings"]);
+    test("what no grant covers is absent from lists and refused by name, as if it did not exist", async () => {
+      const network = await TestNetwork.start();
+      const client = await network.connect("globex/compute", "grace@globex", mode);
+      const { tools } = await client.listTools();
+      expect(tools.map(({ name }) => name).filter((name) => name.includes("."))).toEqual(["acme-data.list_meetings"]);
 
-    const denied = client.callTool({ name: "acme-data.create_meeting", arguments: meeting });
-    await expect(denied).rejects.toMatchObject({ code: -32602, message: expect.stringContaining("Unknown tool: create_meeting") });
-    const unknown = client.callTool({ name: "acme-data.no_such_tool", arguments: {} });
-    await expect(unknown).rejects.toMatchObject({ code: -32602, message: expect.stringContaining("Unknown tool: no_such_tool") });
-    await expect(client.callTool({ name: "acme-edge.echo", arguments: { text: "x" } })).rejects.toMatchObject({ code: -32602 });
-    await expect(client.readResource({ uri: "acme-data+meeting://x" })).rejects.toMatchObject({ code: -32602 });
-    expect((await client.callTool({ name: "acme-data.list_meetings", arguments: {} })).structuredContent).toEqual({ meetings: [] });
+      const denied = client.callTool({ name: "acme-data.create_meeting", arguments: meeting });
+      await expect(denied).rejects.toMatchObject({
+        code: -32602,
+        message: expect.stringContaining("Unknown tool: create_meeting"),
+      });
+      const unknown = client.callTool({ name: "acme-data.no_such_tool", arguments: {} });
+      await expect(unknown).rejects.toMatchObject({
+        code: -32602,
+        message: expect.stringContaining("Unknown tool: no_such_tool"),
+      });
+      await expect(client.callTool({ name: "acme-edge.echo", arguments: { text: "x" } })).rejects.toMatchObject({
+        code: -32602,
+      });
+      await expect(client.readResource({ uri: "acme-data+meeting://x" })).rejects.toMatchObject({ code: -32602 });
+      expect((await client.callTool({ name: "acme-data.list_meetings", arguments: {} })).structuredContent).toEqual({
+        meetings: [],
+      });
 
-    expect((await network.audit("acme/data")).map(({ name, decision, reason }) => ({ name, decision, reason }))).toEqual([
-      { name: "create_meeting", decision: "deny", reason: "no grant to globex" },
-      { name: "no_such_tool", decision: "deny", reason: "no grant to globex" },
-      { name: "list_meetings", decision: "allow", reason: undefined },
-    ]);
-    expect((await network.audit("globex/compute")).map(({ name, decision, peer }) => ({ name, decision, peer }))).toEqual([
-      { name: "acme-data.create_meeting", decision: "allow", peer: "acme/data" },
-      { name: "acme-data.no_such_tool", decision: "allow", peer: "acme/data" },
-      { name: "acme-edge.echo", decision: "deny", peer: "acme/edge" },
-      { name: "acme-data+meeting://x", decision: "deny", peer: "acme/data" },
-      { name: "acme-data.list_meetings", decision: "allow", peer: "acme/data" },
-    ]);
-  });
-});
+      expect(
+        (await network.audit("acme/data")).map(({ name, decision, reason }) => ({ name, decision, reason })),
+      ).toEqual([
+        { name: "create_meeting", decision: "deny", reason: "no grant to globex" },
+        { name: "no_such_tool", decision: "deny", reason: "no grant to globex" },
+        { name: "list_meetings", decision: "allow", reason: undefined },
+      ]);
+      expect(
+        (await network.audit("globex/compute")).map(({ name, decision, peer }) => ({ name, decision, peer })),
+      ).toEqual([
+        { name: "acme-data.create_meeting", decision: "allow", peer: "acme/data" },
+        { name: "acme-data.no_such_tool", decision: "allow", peer: "acme/data" },
+        { name: "acme-edge.echo", decision: "deny", peer: "acme/edge" },
+        { name: "acme-data+meeting://x", decision: "deny", peer: "acme/data" },
+        { name: "acme-data.list_meetings", decision: "allow", peer: "acme/data" },
+      ]);
+    });
+  },
+);
 
 test("a caller's token never reaches a peer", async () => {
   const network = await TestNetwork.start();
@@ -133,7 +185,12 @@ test("a dead peer costs nothing but its own part; its last good list is shown as
     expect(stale.tools.length).toBe(healthy);
     expect(stale._meta?.[peersKey]).toEqual([
       { node: "acme/data", status: "ok" },
-      { node: "globex/compute", status: "stale", ageMs: expect.any(Number), error: "globex/compute could not be reached" },
+      {
+        node: "globex/compute",
+        status: "stale",
+        ageMs: expect.any(Number),
+        error: "globex/compute could not be reached",
+      },
     ]);
     await expect(later.callTool({ name: "globex-compute.echo", arguments: { text: "x" } })).rejects.toMatchObject({
       code: 502,
@@ -142,7 +199,13 @@ test("a dead peer costs nothing but its own part; its last good list is shown as
     const before = mcpRequests(network, "globex/compute").length;
     const again = await (await network.connect("acme/edge", "ada@acme")).listTools();
     expect(again.tools.length).toBe(healthy);
-    expect(again._meta?.[peersKey]).toContainEqual(expect.objectContaining({ node: "globex/compute", status: "stale", error: expect.stringContaining("not asked again") }));
+    expect(again._meta?.[peersKey]).toContainEqual(
+      expect.objectContaining({
+        node: "globex/compute",
+        status: "stale",
+        error: expect.stringContaining("not asked again"),
+      }),
+    );
     expect(mcpRequests(network, "globex/compute").length, "the circuit is open").toBe(before);
   } finally {
     vi.useRealTimers();
@@ -157,12 +220,18 @@ test("a silent peer delays a list by no more than its budget", async () => {
   const { tools, _meta } = await client.listTools();
   expect(Date.now() - started).toBeLessThan(3_000);
   expect(tools.map(({ name }) => name)).toContain("acme-data.list_meetings");
-  expect(_meta?.[peersKey]).toContainEqual({ node: "globex/compute", status: "failed", error: "globex/compute did not answer within 2 s" });
+  expect(_meta?.[peersKey]).toContainEqual({
+    node: "globex/compute",
+    status: "failed",
+    error: "globex/compute did not answer within 2 s",
+  });
 });
 
 test("concurrent lists ask a peer once", async () => {
   const network = await TestNetwork.start();
-  const clients = await Promise.all(Array.from({ length: 5 }, async () => await network.connect("acme/edge", "ada@acme")));
+  const clients = await Promise.all(
+    Array.from({ length: 5 }, async () => await network.connect("acme/edge", "ada@acme")),
+  );
   await Promise.all(clients.map(async (client) => await client.listTools()));
   expect(mcpRequests(network, "globex/compute").length).toBe(1);
 });
@@ -188,16 +257,32 @@ test("progress of a peer's tool reaches the caller", async () => {
   for (const mode of ["legacy", { pin: "2026-07-28" }] as const) {
     const client = await network.connect("acme/edge", "ada@acme", mode);
     const seen: unknown[] = [];
-    const result = await client.callTool({ name: "globex-compute.work", arguments: {} }, { onprogress: (progress) => void seen.push(progress) });
+    const result = await client.callTool(
+      { name: "globex-compute.work", arguments: {} },
+      { onprogress: (progress) => void seen.push(progress) },
+    );
     expect(result.content).toEqual([{ type: "text", text: "done" }]);
-    expect(seen).toEqual([{ progress: 1, total: 2, message: "half" }, { progress: 2, total: 2 }]);
+    expect(seen).toEqual([
+      { progress: 1, total: 2, message: "half" },
+      { progress: 2, total: 2 },
+    ]);
   }
 });
 
 test("a result is relayed with what this node does not know, an error with its code and data", async () => {
   const network = await TestNetwork.start();
   const answers = [
-    { result: { resultType: "complete", content: [{ type: "hologram", depth: 3 }, { type: "resource_link", uri: "meeting://1", name: "m" }], novel: true, _meta: { "com.example/x": 1, "io.modelcontextprotocol/serverInfo": { name: "peer", version: "9" } } } },
+    {
+      result: {
+        resultType: "complete",
+        content: [
+          { type: "hologram", depth: 3 },
+          { type: "resource_link", uri: "meeting://1", name: "m" },
+        ],
+        novel: true,
+        _meta: { "com.example/x": 1, "io.modelcontextprotocol/serverInfo": { name: "peer", version: "9" } },
+      },
+    },
     { error: { code: 4711, message: "odd", data: { a: 1 } } },
   ];
   network.node("globex/compute").trouble = async (request) => {
@@ -209,7 +294,10 @@ test("a result is relayed with what this node does not know, an error with its c
   const first = (await (await call()).json()) as { result: Record<string, unknown> };
   expect(first.result).toEqual({
     resultType: "complete",
-    content: [{ type: "hologram", depth: 3 }, { type: "resource_link", uri: "globex-compute+meeting://1", name: "m" }],
+    content: [
+      { type: "hologram", depth: 3 },
+      { type: "resource_link", uri: "globex-compute+meeting://1", name: "m" },
+    ],
     novel: true,
     _meta: {
       "com.example/x": 1,
@@ -218,7 +306,11 @@ test("a result is relayed with what this node does not know, an error with its c
       "io.modelcontextprotocol/serverInfo": { name: "ai-federation", version: "0.1.0" },
     },
   });
-  expect(await (await call()).json()).toEqual({ jsonrpc: "2.0", id: 1, error: { code: 4711, message: "odd", data: { a: 1 } } });
+  expect(await (await call()).json()).toEqual({
+    jsonrpc: "2.0",
+    id: 1,
+    error: { code: 4711, message: "odd", data: { a: 1 } },
+  });
 });
 
 test("the fast path and the SDK answer alike", async () => {
@@ -249,13 +341,25 @@ test("the fast path and the SDK answer alike", async () => {
     }
   }
 
-  async function ask(era: "modern" | "legacy", method: string, params: Record<string, unknown>, meta: Record<string, unknown>) {
-    const response = await network.request("acme/edge", "/mcp", era === "modern" ? modernRequest(token, method, params, meta) : legacyRequest(token, method, params, meta));
+  async function ask(
+    era: "modern" | "legacy",
+    method: string,
+    params: Record<string, unknown>,
+    meta: Record<string, unknown>,
+  ) {
+    const response = await network.request(
+      "acme/edge",
+      "/mcp",
+      era === "modern" ? modernRequest(token, method, params, meta) : legacyRequest(token, method, params, meta),
+    );
     const text = await response.text();
-    const message = JSON.parse(text.startsWith("{") ? text : (/^data: (.*)$/m.exec(text)?.[1] as string)) as { result?: { _meta?: Record<string, unknown> } };
+    const message = JSON.parse(text.startsWith("{") ? text : (/^data: (.*)$/m.exec(text)?.[1] as string)) as {
+      result?: { _meta?: Record<string, unknown> };
+    };
     const volatile = message.result?._meta;
     if (volatile?.[callIdKey] !== undefined) volatile[callIdKey] = "id";
-    if (Array.isArray(volatile?.[peersKey])) volatile[peersKey] = volatile[peersKey].map(({ node }: { node: string }) => node);
+    if (Array.isArray(volatile?.[peersKey]))
+      volatile[peersKey] = volatile[peersKey].map(({ node }: { node: string }) => node);
     return { status: response.status, message };
   }
 });
@@ -264,7 +368,11 @@ test("lists carry cache hints that never let one user see another's", async () =
   const network = await TestNetwork.start();
   const token = await network.userToken("ada@acme", "acme/edge");
   const response = await network.request("acme/edge", "/mcp", modernRequest(token, "tools/list", {}, {}));
-  expect(((await response.json()) as { result: object }).result).toMatchObject({ resultType: "complete", ttlMs: 5_000, cacheScope: "private" });
+  expect(((await response.json()) as { result: object }).result).toMatchObject({
+    resultType: "complete",
+    ttlMs: 5_000,
+    cacheScope: "private",
+  });
   expect(response.headers.get("federation-serial")).toBe("1");
 });
 
@@ -275,13 +383,17 @@ test("a node that was down catches up from a peer, and a revocation holds at onc
 
   // Globex revokes, and only its own node hears of it.
   await network.publish({ grants: [] }, ["globex/compute"]);
-  await expect(ada.callTool({ name: "globex-compute.echo", arguments: { text: "x" } })).rejects.toMatchObject({ code: -32602 });
+  await expect(ada.callTool({ name: "globex-compute.echo", arguments: { text: "x" } })).rejects.toMatchObject({
+    code: -32602,
+  });
   await network.settled();
   expect(await status("acme/edge"), "learned from the peer's answer").toMatchObject({ serial: 2 });
 
   // The other way: the caller is ahead, and the callee pulls before it decides.
   await network.publish({ grants: threeNodes.grants }, ["acme/edge"]);
-  expect((await ada.callTool({ name: "globex-compute.echo", arguments: { text: "back" } })).content).toEqual([{ type: "text", text: "back" }]);
+  expect((await ada.callTool({ name: "globex-compute.echo", arguments: { text: "back" } })).content).toEqual([
+    { type: "text", text: "back" },
+  ]);
   expect(await status("globex/compute")).toMatchObject({ serial: 3, network: networkName });
 
   async function status(id: string): Promise<unknown> {
@@ -293,7 +405,13 @@ test("a restarted node holds its manifest, and compares serials on its first req
   const network = await TestNetwork.start();
   await network.publish({}, ["acme/data", "globex/compute"]);
   network.restart("acme/edge", threeNodes.nodes["acme/edge"] ?? []);
-  expect(await (await network.request("acme/edge", "/health")).json()).toEqual({ status: "ok", node: "acme/edge", network: networkName, serial: 1, functions: ["echo"] });
+  expect(await (await network.request("acme/edge", "/health")).json()).toEqual({
+    status: "ok",
+    node: "acme/edge",
+    network: networkName,
+    serial: 1,
+    functions: ["echo"],
+  });
   const token = await network.userToken("ada@acme", "acme/edge");
   await network.request("acme/edge", "/mcp", modernCall(token, "echo"));
   await network.settled();
@@ -302,10 +420,26 @@ test("a restarted node holds its manifest, and compares serials on its first req
 
 test("a key that a node does not know yet makes it look for a newer manifest", async () => {
   const network = await TestNetwork.start();
-  await network.publish({ organizations: { ...network.manifest.organizations, acme: { ...network.manifest.organizations["acme"]!, issuers: [] } } }, ["acme/edge"]);
+  await network.publish(
+    {
+      organizations: {
+        ...network.manifest.organizations,
+        acme: { ...network.manifest.organizations["acme"]!, issuers: [] },
+      },
+    },
+    ["acme/edge"],
+  );
   const token = await network.userToken("ada@acme", "acme/edge");
   expect((await network.request("acme/edge", "/mcp", modernCall(token, "echo"))).status).toBe(401);
-  const restored = { organizations: { ...network.manifest.organizations, acme: { ...network.manifest.organizations["acme"]!, issuers: [{ issuer: "https://login.acme.test", keys: [publicKey(network, "acme")] }] } } };
+  const restored = {
+    organizations: {
+      ...network.manifest.organizations,
+      acme: {
+        ...network.manifest.organizations["acme"]!,
+        issuers: [{ issuer: "https://login.acme.test", keys: [publicKey(network, "acme")] }],
+      },
+    },
+  };
   await network.publish(restored, ["acme/data", "globex/compute"]);
   network.restart("acme/edge", threeNodes.nodes["acme/edge"] ?? []);
   expect((await network.request("acme/edge", "/mcp", modernCall(token, "echo"))).status).toBe(200);
@@ -317,8 +451,15 @@ test("a rate is counted by the granting node and refused with the time to wait",
   const call = async () => await client.callTool({ name: "globex-compute.echo", arguments: { text: "x" } });
   await call();
   await call();
-  await expect(call()).rejects.toMatchObject({ code: 429, data: { retryable: true, retryAfterSeconds: expect.any(Number) } });
-  expect((await network.audit("globex/compute")).at(-1)).toMatchObject({ decision: "deny", grant: "globex-acme", reason: "rate of 2 a minute used up" });
+  await expect(call()).rejects.toMatchObject({
+    code: 429,
+    data: { retryable: true, retryAfterSeconds: expect.any(Number) },
+  });
+  expect((await network.audit("globex/compute")).at(-1)).toMatchObject({
+    decision: "deny",
+    grant: "globex-acme",
+    reason: "rate of 2 a minute used up",
+  });
 });
 
 test("an audit that cannot be stored withholds the result", async () => {
@@ -326,7 +467,9 @@ test("an audit that cannot be stored withholds the result", async () => {
   const network = await TestNetwork.start();
   const client = await network.connect("acme/edge", "ada@acme");
   vi.spyOn(network.node("globex/compute").state, "append").mockRejectedValue(new Error("disk full"));
-  await expect(client.callTool({ name: "globex-compute.echo", arguments: { text: "x" } })).rejects.toMatchObject({ code: 503 });
+  await expect(client.callTool({ name: "globex-compute.echo", arguments: { text: "x" } })).rejects.toMatchObject({
+    code: 503,
+  });
 });
 
 test("meetings outlive a restart", async () => {
@@ -343,7 +486,9 @@ test("the audit is for users of the node's own organization", async () => {
   const ada = await network.connect("acme/data", "ada@acme");
   for (let n = 0; n < 3; n += 1) await ada.callTool({ name: "list_meetings", arguments: {} });
   const read = async (user: string, query: string) =>
-    await network.request("acme/data", `/audit${query}`, { headers: { authorization: `Bearer ${await network.userToken(user, "acme/data")}` } });
+    await network.request("acme/data", `/audit${query}`, {
+      headers: { authorization: `Bearer ${await network.userToken(user, "acme/data")}` },
+    });
   const page = (await (await read("ada@acme", "?limit=2")).json()) as { records: unknown[]; next: string };
   expect(page.records.length).toBe(2);
   const rest = (await (await read("ada@acme", `?limit=2&after=${page.next}`)).json()) as { records: unknown[] };
@@ -365,8 +510,17 @@ function modernCall(token: string, name: string): RequestInit {
   return modernRequest(token, "tools/call", { name, arguments: { text: "x" } }, {});
 }
 
-function modernRequest(token: string, method: string, params: Record<string, unknown>, meta: Record<string, unknown>): RequestInit {
-  const envelope = { "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}, ...meta };
+function modernRequest(
+  token: string,
+  method: string,
+  params: Record<string, unknown>,
+  meta: Record<string, unknown>,
+): RequestInit {
+  const envelope = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+    ...meta,
+  };
   const name = params["name"] ?? params["uri"];
   return {
     method: "POST",
@@ -382,10 +536,25 @@ function modernRequest(token: string, method: string, params: Record<string, unk
   };
 }
 
-function legacyRequest(token: string, method: string, params: Record<string, unknown>, meta: Record<string, unknown>): RequestInit {
+function legacyRequest(
+  token: string,
+  method: string,
+  params: Record<string, unknown>,
+  meta: Record<string, unknown>,
+): RequestInit {
   return {
     method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", accept: "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25" },
-    body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params: { ...params, ...(Object.keys(meta).length > 0 && { _meta: meta }) } }),
+    headers: {
+      authorization: `Bearer ${token}`,
+      "content-type": "application/json",
+      accept: "application/json, text/event-stream",
+      "mcp-protocol-version": "2025-11-25",
+    },
+    body: JSON.stringify({
+      jsonrpc: "2.0",
+      id: 1,
+      method,
+      params: { ...params, ...(Object.keys(meta).length > 0 && { _meta: meta }) },
+    }),
   };
 }

@@ -26,7 +26,12 @@ export interface TestNode {
   readonly state: State;
   node: Node;
   /** Every request that reached the node, newest last. */
-  readonly requests: { readonly method: string; readonly path: string; readonly headers: Headers; readonly body: string }[];
+  readonly requests: {
+    readonly method: string;
+    readonly path: string;
+    readonly headers: Headers;
+    readonly body: string;
+  }[];
   trouble: Trouble | undefined;
 }
 
@@ -46,7 +51,10 @@ export function grant(from: string, to: string, rest: Partial<Grant> = {}): Gran
 export const threeNodes: NetworkPlan = {
   nodes: { "acme/edge": [echo], "acme/data": [meetingInfo], "globex/compute": [echo, meetingInfo] },
   users: { acme: ["ada"], globex: ["grace"] },
-  grants: [grant("globex", "acme"), grant("acme", "globex", { nodes: ["data"], tools: ["list_meetings"], resources: [], prompts: [] })],
+  grants: [
+    grant("globex", "acme"),
+    grant("acme", "globex", { nodes: ["data"], tools: ["list_meetings"], resources: [], prompts: [] }),
+  ],
 };
 
 export async function makeKey(): Promise<PrivateJwk> {
@@ -59,7 +67,11 @@ export function publicOf({ kty, crv, x, kid }: PublicJwk): PublicJwk {
   return { kty, crv, x, kid };
 }
 
-export async function signManifest(manifest: unknown, key: PrivateJwk, header: Record<string, unknown> = {}): Promise<string> {
+export async function signManifest(
+  manifest: unknown,
+  key: PrivateJwk,
+  header: Record<string, unknown> = {},
+): Promise<string> {
   return await new CompactSign(new TextEncoder().encode(JSON.stringify(manifest)))
     .setProtectedHeader({ alg: "EdDSA", typ: manifestType, kid: key.kid, ...header })
     .sign(await importJWK({ ...key }, "EdDSA"));
@@ -74,13 +86,25 @@ export class TestNetwork {
   manifest: Manifest;
   readonly #pending = new Set<Promise<unknown>>();
 
-  private constructor(root: PrivateJwk, issuers: Readonly<Record<string, PrivateJwk>>, keys: Readonly<Record<string, PrivateJwk>>, plan: NetworkPlan) {
+  private constructor(
+    root: PrivateJwk,
+    issuers: Readonly<Record<string, PrivateJwk>>,
+    keys: Readonly<Record<string, PrivateJwk>>,
+    plan: NetworkPlan,
+  ) {
     this.root = root;
     this.issuers = issuers;
     this.nodes = Object.fromEntries(
       Object.entries(plan.nodes).map(([id, functions]) => {
         const config = { network: networkName, node: id, url: urlOf(id), root: publicOf(root) };
-        const node: TestNode = { config, key: keys[id] as PrivateJwk, state: memoryState(), node: undefined as unknown as Node, requests: [], trouble: undefined };
+        const node: TestNode = {
+          config,
+          key: keys[id] as PrivateJwk,
+          state: memoryState(),
+          node: undefined as unknown as Node,
+          requests: [],
+          trouble: undefined,
+        };
         node.node = this.#start(node, functions);
         return [id, node];
       }),
@@ -91,12 +115,24 @@ export class TestNetwork {
       nodes: Object.fromEntries(
         Object.entries(plan.nodes).map(([id, functions]) => {
           const [organization = ""] = id.split("/");
-          return [id, { organization, provider: "memory", url: urlOf(id), prefix: id.replace("/", "-"), functions: functions.map(({ name }) => name) }];
+          return [
+            id,
+            {
+              organization,
+              provider: "memory",
+              url: urlOf(id),
+              prefix: id.replace("/", "-"),
+              functions: functions.map(({ name }) => name),
+            },
+          ];
         }),
       ),
       keys: Object.fromEntries(Object.entries(keys).map(([id, key]) => [id, [publicOf(key)]])),
       organizations: Object.fromEntries(
-        Object.entries(plan.users).map(([name, users]) => [name, { users, issuers: [{ issuer: issuerOf(name), keys: [publicOf(issuers[name] as PrivateJwk)] }] }]),
+        Object.entries(plan.users).map(([name, users]) => [
+          name,
+          { users, issuers: [{ issuer: issuerOf(name), keys: [publicOf(issuers[name] as PrivateJwk)] }] },
+        ]),
       ),
       grants: plan.grants,
     };
@@ -104,8 +140,14 @@ export class TestNetwork {
 
   /** Builds the network without a manifest: every node waits. */
   static async waiting(plan: NetworkPlan = threeNodes): Promise<TestNetwork> {
-    const make = async (names: readonly string[]) => Object.fromEntries(await Promise.all(names.map(async (name) => [name, await makeKey()] as const)));
-    return new TestNetwork(await makeKey(), await make(Object.keys(plan.users)), await make(Object.keys(plan.nodes)), plan);
+    const make = async (names: readonly string[]) =>
+      Object.fromEntries(await Promise.all(names.map(async (name) => [name, await makeKey()] as const)));
+    return new TestNetwork(
+      await makeKey(),
+      await make(Object.keys(plan.users)),
+      await make(Object.keys(plan.nodes)),
+      plan,
+    );
   }
 
   /** Builds the network and publishes its first manifest to all nodes. */
@@ -142,12 +184,26 @@ export class TestNetwork {
   }
 
   /** A user's access token for a node; `claims` and `header` overwrite what a good one has. */
-  async userToken(user: string, audience: string, claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}): Promise<string> {
+  async userToken(
+    user: string,
+    audience: string,
+    claims: Record<string, unknown> = {},
+    header: Record<string, unknown> = {},
+  ): Promise<string> {
     const organization = user.slice(user.lastIndexOf("@") + 1);
     const key = this.issuers[organization] as PrivateJwk;
     const now = Math.floor(Date.now() / 1000);
-    const payload = { iss: issuerOf(organization), sub: user, aud: `${urlOf(audience)}/mcp`, iat: now, exp: now + 300, ...claims };
-    return await new SignJWT(payload).setProtectedHeader({ alg: "EdDSA", typ: userTokenType, kid: key.kid, ...header }).sign(await importJWK({ ...key }, "EdDSA"));
+    const payload = {
+      iss: issuerOf(organization),
+      sub: user,
+      aud: `${urlOf(audience)}/mcp`,
+      iat: now,
+      exp: now + 300,
+      ...claims,
+    };
+    return await new SignJWT(payload)
+      .setProtectedHeader({ alg: "EdDSA", typ: userTokenType, kid: key.kid, ...header })
+      .sign(await importJWK({ ...key }, "EdDSA"));
   }
 
   /** The official client, connected to a node as a user. */
@@ -170,7 +226,9 @@ export class TestNetwork {
 
   async audit(id: string): Promise<readonly Record<string, unknown>[]> {
     await this.settled();
-    return (await this.node(id).state.list("audit/", { limit: 1000 })).entries.map((entry) => entry.value as Record<string, unknown>);
+    return (await this.node(id).state.list("audit/", { limit: 1000 })).entries.map(
+      (entry) => entry.value as Record<string, unknown>,
+    );
   }
 
   /** Starts a node anew on the state it had, as after a restart. */
@@ -199,7 +257,9 @@ export class TestNetwork {
       state: node.state,
       fetch: async (request) => await this.fetch(request),
       waitUntil: (work) => {
-        const settled = work.catch((cause: unknown) => console.error(cause)).finally(() => this.#pending.delete(settled));
+        const settled = work
+          .catch((cause: unknown) => console.error(cause))
+          .finally(() => this.#pending.delete(settled));
         this.#pending.add(settled);
       },
     });

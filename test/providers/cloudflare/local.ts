@@ -9,7 +9,7 @@ import { tokensIn } from "../../../providers/local-cloud/tokens.ts";
 
 export const root = join(import.meta.dirname, "../../..");
 export const account = "0123456789abcdef0123456789abcdef";
-export const adapterDate = "2026-11-01";
+export const compatibilityDate = "2026-11-01";
 
 /** A local cloud with Cloudflare alone in it, on a free port. */
 export interface TestCloud {
@@ -29,7 +29,12 @@ export async function startTestCloud(): Promise<TestCloud> {
   const dir = await mkdtemp(join(tmpdir(), "cloudflare-test-"));
   const lines: string[] = [];
   const start = async (): Promise<Cloud> => {
-    const cloud = await startCloud({ dir, port: 0, emulators: { cloudflare: startEmulator }, log: (line) => lines.push(line) });
+    const cloud = await startCloud({
+      dir,
+      port: 0,
+      emulators: { cloudflare: startEmulator },
+      log: (line) => lines.push(line),
+    });
     await cloud.ready;
     return cloud;
   };
@@ -42,11 +47,16 @@ export async function startTestCloud(): Promise<TestCloud> {
       const isJson = body !== undefined && !(body instanceof FormData) && typeof body !== "string";
       return fetch(`${test.url}/client/v4${path}`, {
         method,
-        headers: { authorization: `Bearer ${test.token}`, ...(isJson && { "content-type": "application/json" }), ...headers },
+        headers: {
+          authorization: `Bearer ${test.token}`,
+          ...(isJson && { "content-type": "application/json" }),
+          ...headers,
+        },
         ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as FormData | string) }),
       });
     },
-    requests: async () => ((await (await fetch(`${cloud.url}/requests`)).json()) as { cloudflare: Record<string, number> }).cloudflare,
+    requests: async () =>
+      ((await (await fetch(`${cloud.url}/requests`)).json()) as { cloudflare: Record<string, number> }).cloudflare,
     restart: async () => {
       await cloud.close();
       cloud = await start();
@@ -85,16 +95,27 @@ export async function bundleNode(node: string): Promise<string> {
 export function nodeVersion(code: string, extra: object = {}): object {
   return {
     main_module: "index.js",
-    compatibility_date: adapterDate,
+    compatibility_date: compatibilityDate,
     exports: { NodeState: { type: "durable-object", storage: "sqlite" } },
     bindings: nodeBindings(),
-    modules: [{ name: "index.js", content_type: "application/javascript+module", content_base64: Buffer.from(code).toString("base64") }],
+    modules: [
+      {
+        name: "index.js",
+        content_type: "application/javascript+module",
+        content_base64: Buffer.from(code).toString("base64"),
+      },
+    ],
     ...extra,
   };
 }
 
 export function nodeBindings(): object[] {
-  const config = { network: "test", node: "acme/edge", url: "https://edge.example.com", root: { kty: "OKP", crv: "Ed25519", x: "eA", kid: "k" } };
+  const config = {
+    network: "test",
+    node: "acme/edge",
+    url: "https://edge.example.com",
+    root: { kty: "OKP", crv: "Ed25519", x: "eA", kid: "k" },
+  };
   const key = { kty: "OKP", crv: "Ed25519", x: "eA", d: "ZA", kid: "k" };
   return [
     { type: "plain_text", name: "FEDERATION_CONFIG", text: JSON.stringify(config) },

@@ -35,7 +35,10 @@ function remoteState(base: string): State {
     // JSON has no NaN; the text in its place must be refused just so.
     const body = JSON.stringify(request, (_key, value) => (Number.isNaN(value) ? "NaN" : (value as unknown)));
     const response = await fetch(`${base}/state`, { method: "POST", body });
-    const { answer, error } = (await response.json()) as { answer?: unknown; error?: { name: string; message: string } };
+    const { answer, error } = (await response.json()) as {
+      answer?: unknown;
+      error?: { name: string; message: string };
+    };
     if (error) throw Object.assign(new Error(error.message), { name: error.name });
     return answer;
   };

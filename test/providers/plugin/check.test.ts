@@ -32,7 +32,10 @@ const pending = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 
 describe("check", () => {
   test("fills defaults", () => {
-    expect(check(type, { url: "https://a.example" })).toEqual({ inputs: { url: "https://a.example", size: 3, nodes: {} }, failures: [] });
+    expect(check(type, { url: "https://a.example" })).toEqual({
+      inputs: { url: "https://a.example", size: 3, nodes: {} },
+      failures: [],
+    });
   });
 
   test("says every fault with its path and the value", () => {
@@ -61,12 +64,18 @@ describe("check", () => {
       inputs: { url: unknown, size: 3, nodes: { a: { port: unknown } } },
       failures: [],
     });
-    expect(check(type, { url: pending, size: "big" }).failures).toEqual(['size: Invalid input: expected number, received string; it is "big"']);
+    expect(check(type, { url: pending, size: "big" }).failures).toEqual([
+      'size: Invalid input: expected number, received string; it is "big"',
+    ]);
   });
 
   test("a rule over several inputs waits until all are known", () => {
-    const ruled = typeWith(z.strictObject(shape).refine(({ size, url }) => url.length > size, "the url is shorter than the size"));
+    const ruled = typeWith(
+      z.strictObject(shape).refine(({ size, url }) => url.length > size, "the url is shorter than the size"),
+    );
     expect(check(ruled, { url: pending, size: 99 }).failures).toEqual([]);
-    expect(check(ruled, { url: "https://a.example", size: 99 }).failures).toEqual(["inputs: the url is shorter than the size"]);
+    expect(check(ruled, { url: "https://a.example", size: 99 }).failures).toEqual([
+      "inputs: the url is shorter than the size",
+    ]);
   });
 });

@@ -4,7 +4,9 @@ import { diff } from "../../../providers/plugin/diff.ts";
 import { unknown } from "../../../providers/plugin/values.ts";
 
 const key = fc.string({ maxLength: 6 }).filter((text) => text !== "__proto__");
-const properties = fc.dictionary(key, fc.jsonValue({ maxDepth: 3 }), { noNullPrototype: true }) as fc.Arbitrary<Record<string, unknown>>;
+const properties = fc.dictionary(key, fc.jsonValue({ maxDepth: 3 }), { noNullPrototype: true }) as fc.Arbitrary<
+  Record<string, unknown>
+>;
 
 describe("diff", () => {
   test("names each place that differs, in the engine's notation", () => {

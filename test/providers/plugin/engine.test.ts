@@ -63,22 +63,40 @@ describe("the plugin server under the real engine", () => {
   });
 
   test("secrets stay secret wherever they were, defaults are stored, provider config arrives", async () => {
-    await declare({ one: { name: "one", token: "s3cret-token" }, two: { name: "two", secretVariable: "h1dden-value" } });
+    await declare({
+      one: { name: "one", token: "s3cret-token" },
+      two: { name: "two", secretVariable: "h1dden-value" },
+    });
     const run = await project.up();
     expect(run.code, run.text).toBe(0);
-    expect(JSON.parse(readFileSync(file("one"), "utf8"))).toEqual({ name: "one", size: 1, mode: "good", token: "s3cret-token", variables: {} });
-    expect(JSON.parse(readFileSync(file("two"), "utf8")).variables).toEqual({ hidden: "h1dden-value", shown: "in-clear" });
+    expect(JSON.parse(readFileSync(file("one"), "utf8"))).toEqual({
+      name: "one",
+      size: 1,
+      mode: "good",
+      token: "s3cret-token",
+      variables: {},
+    });
+    expect(JSON.parse(readFileSync(file("two"), "utf8")).variables).toEqual({
+      hidden: "h1dden-value",
+      shown: "in-clear",
+    });
     const text = await project.state();
     for (const secret of ["s3cret-token", "h1dden-value", folder]) expect(text).not.toContain(secret);
     const two = await stateOf("two");
-    expect(two?.outputs).toMatchObject({ url: "https://two.example", variables: { shown: "in-clear", hidden: { ciphertext: expect.any(String) } } });
+    expect(two?.outputs).toMatchObject({
+      url: "https://two.example",
+      variables: { shown: "in-clear", hidden: { ciphertext: expect.any(String) } },
+    });
     expect(two?.outputs["checksum"]).toMatchObject({ ciphertext: expect.any(String) });
     expect(run.text).not.toContain("s3cret-token");
     expect((await project.up("--expect-no-changes")).code).toBe(0);
   });
 
   test("an update is in place, a new name replaces and deletes first", async () => {
-    await declare({ one: { name: "one", size: 2, token: "an0ther-token" }, two: { name: "three", secretVariable: "h1dden-value" } });
+    await declare({
+      one: { name: "one", size: 2, token: "an0ther-token" },
+      two: { name: "three", secretVariable: "h1dden-value" },
+    });
     const shown = await preview();
     expect(shown.text).toMatch(/~ size *: 1 => 2/);
     expect(shown.text).toMatch(/~ token *: \[secret\] => \[secret\]/);
@@ -133,12 +151,29 @@ describe("the plugin server under the real engine", () => {
     await declare({ left: { ...left, importId: "left" } });
     const run = await project.up();
     expect(run.code, run.text).toBe(0);
-    expect(await stateOf("left")).toMatchObject({ id: "left", inputs: { size: 4, token: { ciphertext: expect.any(String) } } });
+    expect(await stateOf("left")).toMatchObject({
+      id: "left",
+      inputs: { size: 4, token: { ciphertext: expect.any(String) } },
+    });
     expect(await project.state()).not.toContain("imp0rted-token");
 
     const provider = (await stateOf("provider"))!.urn;
+    const options = [
+      "--provider",
+      `provider=${provider}`,
+      "--yes",
+      "--skip-preview",
+      "--protect=false",
+      "--generate-code=false",
+    ];
     const imported = await project.pulumi(
-      ...["import", "sample:index/thing:Thing", "right", "right", "--provider", `provider=${provider}`, "--yes", "--skip-preview", "--protect=false", "--generate-code=false", "--stack", "test"],
+      "import",
+      "sample:index/thing:Thing",
+      "right",
+      "right",
+      ...options,
+      "--stack",
+      "test",
     );
     expect(imported.code, imported.text).toBe(0);
     expect(await stateOf("right")).toMatchObject({ id: "right", inputs: { name: "right", size: 4 } });

@@ -32,7 +32,12 @@ if (wiring) {
 }
 `;
 
-const nodeKey: PublicJwk = { kty: "OKP", crv: "Ed25519", x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", kid: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k" };
+const nodeKey: PublicJwk = {
+  kty: "OKP",
+  crv: "Ed25519",
+  x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+  kid: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+};
 
 describe("the federation plugin under the real engine", () => {
   let project: Project;
@@ -40,7 +45,9 @@ describe("the federation plugin under the real engine", () => {
 
   beforeAll(async () => {
     project = await Project.create("federation-plugin", program, plugin);
-    nodes = await Promise.all(["acme/a", "acme/b", "beta/c"].map((id) => new FederationEndpoint("net", id, nodeKey).start()));
+    nodes = await Promise.all(
+      ["acme/a", "acme/b", "beta/c"].map((id) => new FederationEndpoint("net", id, nodeKey).start()),
+    );
   });
 
   afterAll(async () => {
@@ -53,7 +60,13 @@ describe("the federation plugin under the real engine", () => {
     nodes: Object.fromEntries(
       nodes.map((node) => [
         node.node,
-        { organization: node.node.split("/")[0], provider: "fly", url: node.url, prefix: node.node.split("/")[1], functions: ["echo"] },
+        {
+          organization: node.node.split("/")[0],
+          provider: "fly",
+          url: node.url,
+          prefix: node.node.split("/")[1],
+          functions: ["echo"],
+        },
       ]),
     ),
     keys: Object.fromEntries(nodes.map((node) => [node.node, [node.key]])),
@@ -150,7 +163,10 @@ describe("the federation plugin under the real engine", () => {
 
   test("a wrong input is refused before anything happens, with its path", async () => {
     const before = requests();
-    const broken = { ...wiring(), nodes: { ...wiring().nodes, "acme/a": { ...wiring().nodes["acme/a"], url: "nowhere" } } };
+    const broken = {
+      ...wiring(),
+      nodes: { ...wiring().nodes, "acme/a": { ...wiring().nodes["acme/a"], url: "nowhere" } },
+    };
     await project.input({ wiring: broken });
     const run = await project.pulumi("preview", "--stack", "test");
     expect(run.code).not.toBe(0);
@@ -164,7 +180,9 @@ describe("the federation plugin under the real engine", () => {
     expect(refused.code).not.toBe(0);
     expect(refused.text).toMatch(/epoch: 1 => 2/);
     expect(refused.text).toContain("3 of 3 nodes do not hold manifest 3 of the network net");
-    expect(refused.text).toContain(`acme/a at ${nodes[0]!.url}: it answered 409 {"error":"the signature is not the root's"}`);
+    expect(refused.text).toContain(
+      `acme/a at ${nodes[0]!.url}: it answered 409 {"error":"the signature is not the root's"}`,
+    );
     // The outputs of a stack change only with a run that succeeds.
     const made = (await project.resources()).find(({ urn }) => urn.endsWith("::root"));
     for (const node of nodes) node.root = made!.outputs["publicKey"];
@@ -174,7 +192,14 @@ describe("the federation plugin under the real engine", () => {
   });
 
   test("a stack whose state was lost takes over what the nodes hold", async () => {
-    const removed = await project.pulumi("state", "delete", "urn:pulumi:test::federation-plugin::federation:index:Wiring::wiring", "--yes", "--stack", "test");
+    const removed = await project.pulumi(
+      "state",
+      "delete",
+      "urn:pulumi:test::federation-plugin::federation:index:Wiring::wiring",
+      "--yes",
+      "--stack",
+      "test",
+    );
     expect(removed.code, removed.text).toBe(0);
     const before = puts();
     const same = await project.up();

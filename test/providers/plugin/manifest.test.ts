@@ -4,7 +4,14 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { manifestType } from "../../../functions/node/federation/manifest.ts";
 import type { PrivateJwk } from "../../../functions/node/platform.ts";
 import { signingKey } from "../../../providers/plugin/key.ts";
-import { canonicalJson, digestOf, nextManifest, parseManifest, signManifest, type Holding } from "../../../providers/plugin/manifest.ts";
+import {
+  canonicalJson,
+  digestOf,
+  nextManifest,
+  parseManifest,
+  signManifest,
+  type Holding,
+} from "../../../providers/plugin/manifest.ts";
 
 const context = { log: () => undefined, signal: new AbortController().signal, config: {} };
 const content = { network: "net", nodes: {}, keys: {}, organizations: {}, grants: [] };
@@ -31,7 +38,7 @@ describe("manifest", () => {
   test("equal content gives equal bytes, in whatever order it was written", () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue(), { noNullPrototype: true }), (value) => {
-        const reversed = Object.fromEntries(Object.entries(value).reverse());
+        const reversed = Object.fromEntries(Object.entries(value).toReversed());
         expect(canonicalJson(reversed)).toBe(canonicalJson(value));
         expect(JSON.parse(canonicalJson(value))).toEqual(JSON.parse(JSON.stringify(value)));
       }),

@@ -1,7 +1,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { compactVerify } from "jose";
-import { manifestMediaType, manifestType, type FederationStatus, type Manifest } from "../../../functions/node/federation/manifest.ts";
+import {
+  manifestMediaType,
+  manifestType,
+  type FederationStatus,
+  type Manifest,
+} from "../../../functions/node/federation/manifest.ts";
 import type { PublicJwk } from "../../../functions/node/platform.ts";
 import { digestOf } from "../../../providers/plugin/manifest.ts";
 
@@ -29,7 +34,8 @@ export class FederationEndpoint {
   }
 
   get status(): FederationStatus {
-    const held = this.#jws && this.manifest ? { serial: this.manifest.serial, digest: digestOf(this.#jws) } : { serial: 0 };
+    const held =
+      this.#jws && this.manifest ? { serial: this.manifest.serial, digest: digestOf(this.#jws) } : { serial: 0 };
     return { network: this.#network, node: this.node, ...held, key: this.key };
   }
 
@@ -53,7 +59,8 @@ export class FederationEndpoint {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const refusal = request.method === "PUT" ? await this.#take(request, Buffer.concat(chunks).toString()) : void this.gets++;
+    const refusal =
+      request.method === "PUT" ? await this.#take(request, Buffer.concat(chunks).toString()) : void this.gets++;
     response.writeHead(refusal ? 409 : 200, { "content-type": "application/json" });
     response.end(JSON.stringify(refusal ? { error: refusal } : this.status));
   }
@@ -65,13 +72,15 @@ export class FederationEndpoint {
     let payload: Uint8Array;
     try {
       const verified = await compactVerify(jws, { ...this.root }, { algorithms: ["EdDSA"] });
-      if (verified.protectedHeader.typ !== manifestType || verified.protectedHeader.kid !== this.root.kid) return "another kind of document";
+      if (verified.protectedHeader.typ !== manifestType || verified.protectedHeader.kid !== this.root.kid)
+        return "another kind of document";
       payload = verified.payload;
     } catch {
       return "the signature is not the root's";
     }
     const manifest = JSON.parse(new TextDecoder().decode(payload)) as Manifest;
-    if (manifest.serial <= this.status.serial && digestOf(jws) !== this.status.digest) return `serial ${manifest.serial} is not newer`;
+    if (manifest.serial <= this.status.serial && digestOf(jws) !== this.status.digest)
+      return `serial ${manifest.serial} is not newer`;
     this.manifest = manifest;
     this.#jws = jws;
     return undefined;

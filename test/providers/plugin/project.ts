@@ -85,7 +85,9 @@ export class Project {
     return readFile(join(this.dir, "backend/.pulumi/stacks", this.#name, "test.json"), "utf8");
   }
 
-  async resources(): Promise<{ urn: string; id?: string; inputs: Record<string, any>; outputs: Record<string, any> }[]> {
+  async resources(): Promise<
+    { urn: string; id?: string; inputs: Record<string, any>; outputs: Record<string, any> }[]
+  > {
     return JSON.parse(await this.state()).checkpoint.latest?.resources ?? [];
   }
 

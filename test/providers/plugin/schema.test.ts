@@ -39,10 +39,17 @@ describe("packageSchema", () => {
   });
 
   test("every reference of our own package leads to a type, and tokens are in the package", () => {
-    const schema = packageSchema({ name: "federation", version: "0.1.0", types }) as { types: object; resources: object };
+    const schema = packageSchema({ name: "federation", version: "0.1.0", types }) as {
+      types: object;
+      resources: object;
+    };
     const references = [...JSON.stringify(schema).matchAll(/"\$ref":"#\/types\/([^"]+)"/g)].map(([, token]) => token!);
     expect(references).toContain("federation:index:WiringNodes");
     expect(references.filter((token) => !(token in schema.types))).toEqual([]);
-    expect(Object.keys({ ...schema.types, ...schema.resources }).filter((token) => !/^federation:index:[A-Z]\w*$/.test(token))).toEqual([]);
+    expect(
+      Object.keys({ ...schema.types, ...schema.resources }).filter(
+        (token) => !/^federation:index:[A-Z]\w*$/.test(token),
+      ),
+    ).toEqual([]);
   });
 });

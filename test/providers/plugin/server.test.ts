@@ -6,15 +6,22 @@ import { describe, expect, test } from "vitest";
 
 const executable = resolve(import.meta.dirname, "../../../providers/plugin/pulumi-resource-federation");
 
-/** Starts the plugin as the engine does and answers what it says first. */
-async function firstLine(command: string, ...args: string[]): Promise<{ line: string; milliseconds: number; pid: number; kill(): void }> {
+/** Starts the plugin as the engine does and answers what it said once it named its port. */
+async function start(
+  command: string,
+  ...args: string[]
+): Promise<{ said: string; milliseconds: number; kill(): void }> {
   const began = performance.now();
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
-  const line = await new Promise<string>((done, failed) => {
+  const said = await new Promise<string>((done, failed) => {
+    let text = "";
     child.once("error", failed).once("exit", (code) => failed(new Error(`it ended with ${code}`)));
-    child.stdout.once("data", (data: Buffer) => done(data.toString()));
+    child.stdout.on("data", (data: Buffer) => {
+      text += data.toString();
+      if (/^\d+\n/m.test(text)) done(text);
+    });
   });
-  return { line, milliseconds: performance.now() - began, pid: child.pid!, kill: () => child.kill("SIGKILL") };
+  return { said, milliseconds: performance.now() - began, kill: () => child.kill("SIGKILL") };
 }
 
 function isRunning(pid: number): boolean {
@@ -27,10 +34,10 @@ function isRunning(pid: number): boolean {
 
 describe("the plugin's process", () => {
   test("says its port and nothing else, soon", async () => {
-    (await firstLine(executable)).kill(); // fills the compile cache
-    const plugin = await firstLine(executable);
+    (await start(executable)).kill(); // fills the compile cache
+    const plugin = await start(executable);
     plugin.kill();
-    expect(plugin.line).toMatch(/^\d{4,5}\n$/);
+    expect(plugin.said).toMatch(/^\d{4,5}\n$/);
     console.log(`from the start to the port: ${Math.round(plugin.milliseconds)} ms`);
     // 190 ms on a quiet machine; the limit leaves room for a busy one.
     expect(plugin.milliseconds).toBeLessThan(1500);
@@ -39,15 +46,15 @@ describe("the plugin's process", () => {
   test("starts through a symbolic link", async () => {
     const folder = await mkdtemp(join(tmpdir(), "plugin-link-"));
     await symlink(executable, join(folder, "pulumi-resource-federation"));
-    const plugin = await firstLine(join(folder, "pulumi-resource-federation"));
+    const plugin = await start(join(folder, "pulumi-resource-federation"));
     plugin.kill();
     await rm(folder, { recursive: true });
-    expect(plugin.line).toMatch(/^\d+\n$/);
+    expect(plugin.said).toMatch(/^\d+\n$/);
   });
 
   test("ends when the engine was killed", async () => {
-    const engine = await firstLine("sh", "-c", `"${executable}" & echo "plugin $!"; wait`);
-    const pid = Number(/plugin (\d+)/.exec(engine.line)?.[1]);
+    const engine = await start("sh", "-c", `"${executable}" & echo "plugin $!"; wait`);
+    const pid = Number(/plugin (\d+)/.exec(engine.said)?.[1]);
     expect(isRunning(pid)).toBe(true);
     engine.kill();
     await expect.poll(() => isRunning(pid), { timeout: 5000 }).toBe(false);

@@ -1,6 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { guardUnknowns, hasSecret, hasUnknown, open, openAll, seal, sealAll, unknown, UnknownRead } from "../../../providers/plugin/values.ts";
+import {
+  guardUnknowns,
+  hasSecret,
+  hasUnknown,
+  open,
+  openAll,
+  seal,
+  sealAll,
+  unknown,
+  UnknownRead,
+} from "../../../providers/plugin/values.ts";
 
 const signature = "4dabf18193072939515e22adb298388d";
 const secret = (value: unknown) => ({ [signature]: "1b47061264138c4ac30d75fd1eb44270", value });
@@ -87,9 +97,20 @@ describe("values", () => {
   });
 
   test("code that reads an unknown value stops there, other values are as they were", () => {
-    const guarded = guardUnknowns({ name: "a", key: unknown, list: [1, unknown], deep: { inner: unknown, other: 2 } }) as any;
+    const guarded = guardUnknowns({
+      name: "a",
+      key: unknown,
+      list: [1, unknown],
+      deep: { inner: unknown, other: 2 },
+    }) as any;
     expect([guarded.name, guarded.list[0], guarded.deep.other]).toEqual(["a", 1, 2]);
-    for (const read of [() => guarded.key, () => guarded.list[1], () => guarded.deep.inner, () => ({ ...guarded }), () => JSON.stringify(guarded)]) {
+    for (const read of [
+      () => guarded.key,
+      () => guarded.list[1],
+      () => guarded.deep.inner,
+      () => ({ ...guarded }),
+      () => JSON.stringify(guarded),
+    ]) {
       expect(read).toThrow(UnknownRead);
     }
   });

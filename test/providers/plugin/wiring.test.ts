@@ -40,7 +40,10 @@ describe("Wiring", () => {
   const inputs = (urls: Readonly<Record<string, string>>, readySeconds = 1) => ({
     network: "net",
     nodes: Object.fromEntries(
-      Object.entries(urls).map(([id, url]) => [id, { organization: "acme", provider: "fly", url, prefix: id, functions: [] }]),
+      Object.entries(urls).map(([id, url]) => [
+        id,
+        { organization: "acme", provider: "fly", url, prefix: id, functions: [] },
+      ]),
     ),
     keys: {},
     organizations: {},
@@ -50,7 +53,9 @@ describe("Wiring", () => {
   });
 
   /** Answers each request with the next of these, and the last one from then on. */
-  async function scripted(...answers: { status: number; body: string }[]): Promise<{ url: string; requests: string[] }> {
+  async function scripted(
+    ...answers: { status: number; body: string }[]
+  ): Promise<{ url: string; requests: string[] }> {
     const requests: string[] = [];
     const server: Server = createServer((request, response) => {
       requests.push(request.method!);
@@ -73,7 +78,10 @@ describe("Wiring", () => {
 
   test("reaches 200 nodes, each with one look and one delivery", async () => {
     const nodes = await Promise.all(Array.from({ length: 200 }, (_, index) => endpoint(`acme/n${index}`)));
-    const { outputs } = await wiring.create(inputs(Object.fromEntries(nodes.map((node) => [node.node, node.url]))), context);
+    const { outputs } = await wiring.create(
+      inputs(Object.fromEntries(nodes.map((node) => [node.node, node.url]))),
+      context,
+    );
     expect(nodes.map(({ gets, puts, status }) => [gets, puts, status.serial])).toEqual(nodes.map(() => [1, 1, 1]));
     expect(Object.keys(outputs.held)).toHaveLength(200);
   });
@@ -112,9 +120,18 @@ describe("Wiring", () => {
     const good = await endpoint("acme/good");
     const starting = await scripted({ status: 503, body: "starting" });
     const closed = await scripted({ status: 401, body: '{"error":"no token"}' });
-    const stranger = await scripted({ status: 200, body: JSON.stringify({ network: "other", node: "x/y", serial: 9 }) });
+    const stranger = await scripted({
+      status: 200,
+      body: JSON.stringify({ network: "other", node: "x/y", serial: 9 }),
+    });
     const page = await scripted({ status: 200, body: "<html>\n  There is nothing here yet" });
-    const urls = { "acme/good": good.url, "acme/starting": starting.url, "acme/closed": closed.url, "acme/stranger": stranger.url, "acme/page": page.url };
+    const urls = {
+      "acme/good": good.url,
+      "acme/starting": starting.url,
+      "acme/closed": closed.url,
+      "acme/stranger": stranger.url,
+      "acme/page": page.url,
+    };
     const error = await failure(wiring.create(inputs(urls), context));
     expect(error.message.split("\n")).toEqual([
       "4 of 5 nodes do not hold manifest 1 of the network net:",
@@ -122,7 +139,7 @@ describe("Wiring", () => {
       `  acme/closed at ${closed.url}: it answered 401 {"error":"no token"}`,
       `  acme/stranger at ${stranger.url}: it says it is x/y of the network other: do two nodes share this URL?`,
       `  acme/page at ${page.url}: it answered what no node says: <html> There is nothing here yet`,
-      "The other 1 hold it.",
+      "All other nodes hold it.",
       "Mend this and run `pulumi up` again. A node that was only away also takes the manifest from its peers once it is back.",
     ]);
     expect(error.partial).toMatchObject({ id: "net", outputs: { serial: 1, held: { "acme/good": 1 } } });

@@ -12,28 +12,79 @@ test("a node without a manifest waits and lets nobody in", async () => {
   const status = (await (await network.request(id, "/.well-known/federation")).json()) as FederationStatus;
   expect(status).toEqual({ network: networkName, node: id, serial: 0, key: publicOf(network.node(id).key) });
   const authorization = `Bearer ${await network.userToken("ada@acme", id)}`;
-  expect((await network.request(id, "/mcp", { method: "POST", headers: { authorization }, body: "{}" })).status).toBe(503);
+  expect((await network.request(id, "/mcp", { method: "POST", headers: { authorization }, body: "{}" })).status).toBe(
+    503,
+  );
   expect((await network.request(id, "/mcp", { method: "POST", body: "{}" })).status).toBe(401);
 });
 
 describe("of the manifests that are put to a node that holds serial 5", () => {
   const cases: [string, number, (manifest: Manifest, network: TestNetwork, held: string) => Promise<string>][] = [
     ["a newer one is taken", 200, async (manifest, { root }) => await signManifest({ ...manifest, serial: 6 }, root)],
-    ["a much newer one is taken", 200, async (manifest, { root }) => await signManifest({ ...manifest, serial: 600 }, root)],
+    [
+      "a much newer one is taken",
+      200,
+      async (manifest, { root }) => await signManifest({ ...manifest, serial: 600 }, root),
+    ],
     ["the same again is fine", 200, async (_, __, held) => held],
     ["the same with a line end is fine", 200, async (_, __, held) => `${held}\n`],
-    ["the same serial with other content is refused", 409, async (manifest, { root }) => await signManifest({ ...manifest, grants: [] }, root)],
-    ["an older one is refused", 409, async (manifest, { root }) => await signManifest({ ...manifest, serial: 4 }, root)],
-    ["one of another network is refused", 409, async (manifest, { root }) => await signManifest({ ...manifest, network: "other", serial: 6 }, root)],
-    ["one signed by another key is refused", 401, async (manifest) => await signManifest({ ...manifest, serial: 6 }, await makeKey())],
-    ["one signed by a node's key is refused", 401, async (manifest, network) => await signManifest({ ...manifest, serial: 6 }, network.node(id).key)],
-    ["one of another type is refused", 401, async (manifest, { root }) => await signManifest({ ...manifest, serial: 6 }, root, { typ: "at+jwt" })],
-    ["a changed one is refused", 401, async (manifest, { root }) => swapPayload(await signManifest({ ...manifest, serial: 6 }, root), { ...manifest, serial: 7 })],
-    ["an unsigned one is refused", 401, async (manifest) => `${encode({ alg: "none" })}.${encode({ ...manifest, serial: 6 })}.`],
+    [
+      "the same serial with other content is refused",
+      409,
+      async (manifest, { root }) => await signManifest({ ...manifest, grants: [] }, root),
+    ],
+    [
+      "an older one is refused",
+      409,
+      async (manifest, { root }) => await signManifest({ ...manifest, serial: 4 }, root),
+    ],
+    [
+      "one of another network is refused",
+      409,
+      async (manifest, { root }) => await signManifest({ ...manifest, network: "other", serial: 6 }, root),
+    ],
+    [
+      "one signed by another key is refused",
+      401,
+      async (manifest) => await signManifest({ ...manifest, serial: 6 }, await makeKey()),
+    ],
+    [
+      "one signed by a node's key is refused",
+      401,
+      async (manifest, network) => await signManifest({ ...manifest, serial: 6 }, network.node(id).key),
+    ],
+    [
+      "one of another type is refused",
+      401,
+      async (manifest, { root }) => await signManifest({ ...manifest, serial: 6 }, root, { typ: "at+jwt" }),
+    ],
+    [
+      "a changed one is refused",
+      401,
+      async (manifest, { root }) =>
+        swapPayload(await signManifest({ ...manifest, serial: 6 }, root), { ...manifest, serial: 7 }),
+    ],
+    [
+      "an unsigned one is refused",
+      401,
+      async (manifest) => `${encode({ alg: "none" })}.${encode({ ...manifest, serial: 6 })}.`,
+    ],
     ["text is refused", 401, async () => "hello"],
-    ["a signed one that lacks a field is refused", 400, async (manifest, { root }) => await signManifest({ ...manifest, serial: 6, grants: undefined }, root)],
-    ["a signed one with a serial that is no number is refused", 400, async (manifest, { root }) => await signManifest({ ...manifest, serial: "6" }, root)],
-    ["a signed one with one prefix for two peers is refused", 400, async (manifest, { root }) => await signManifest({ ...samePrefix(manifest), serial: 6 }, root)],
+    [
+      "a signed one that lacks a field is refused",
+      400,
+      async (manifest, { root }) => await signManifest({ ...manifest, serial: 6, grants: undefined }, root),
+    ],
+    [
+      "a signed one with a serial that is no number is refused",
+      400,
+      async (manifest, { root }) => await signManifest({ ...manifest, serial: "6" }, root),
+    ],
+    [
+      "a signed one with one prefix for two peers is refused",
+      400,
+      async (manifest, { root }) => await signManifest({ ...samePrefix(manifest), serial: 6 }, root),
+    ],
   ];
   test.each(cases)("%s", async (_, status, make) => {
     const network = await TestNetwork.waiting();
@@ -52,8 +103,15 @@ test("concurrent writers never move the serial back, and the loser's text is dro
   const network = await TestNetwork.waiting();
   const { config } = network.node(id);
   const state = memoryState();
-  const texts = await Promise.all(Array.from({ length: 12 }, async (_, n) => await signManifest({ ...network.manifest, serial: n + 1 }, network.root)));
-  const results = await Promise.allSettled(texts.map(async (text) => await new ManifestStore(config, state).accept(text)));
+  const texts = await Promise.all(
+    Array.from(
+      { length: 12 },
+      async (_, n) => await signManifest({ ...network.manifest, serial: n + 1 }, network.root),
+    ),
+  );
+  const results = await Promise.allSettled(
+    texts.map(async (text) => await new ManifestStore(config, state).accept(text)),
+  );
   expect(results.at(-1)?.status).toBe("fulfilled");
   expect((await new ManifestStore(config, state).held())?.serial).toBe(12);
   const kept = (await state.list("manifest/")).entries.filter(({ value }) => value !== null);
@@ -63,7 +121,10 @@ test("concurrent writers never move the serial back, and the loser's text is dro
 test("a manifest larger than one value of the state is kept in parts", async () => {
   const network = await TestNetwork.waiting();
   const users = Array.from({ length: 20_000 }, (_, n) => `user-${n}`);
-  const organizations = { ...network.manifest.organizations, acme: { ...network.manifest.organizations["acme"]!, users: [...users, "ada"] } };
+  const organizations = {
+    ...network.manifest.organizations,
+    acme: { ...network.manifest.organizations["acme"]!, users: [...users, "ada"] },
+  };
   const jws = await network.publish({ organizations }, [id]);
   expect(jws.length).toBeGreaterThan(200_000);
   network.restart(id, threeNodes.nodes[id] ?? []);
@@ -104,13 +165,20 @@ test("a manifest that was changed in the state is not believed", async () => {
   const network = await TestNetwork.waiting();
   const state = memoryState();
   const { config } = network.node(id);
-  const held = await new ManifestStore(config, state).accept(await signManifest({ ...network.manifest, serial: 1 }, network.root));
+  const held = await new ManifestStore(config, state).accept(
+    await signManifest({ ...network.manifest, serial: 1 }, network.root),
+  );
   await state.put(`manifest/${held.digest}/0`, await signManifest({ ...network.manifest, serial: 1 }, await makeKey()));
   await expect(new ManifestStore(config, state).held()).rejects.toThrow("not a manifest signed by the root key");
 });
 
 function samePrefix(manifest: Manifest): Manifest {
-  return { ...manifest, nodes: Object.fromEntries(Object.entries(manifest.nodes).map(([node, rest]) => [node, { ...rest, prefix: "same" }])) };
+  return {
+    ...manifest,
+    nodes: Object.fromEntries(
+      Object.entries(manifest.nodes).map(([node, rest]) => [node, { ...rest, prefix: "same" }]),
+    ),
+  };
 }
 
 function swapPayload(jws: string, payload: unknown): string {

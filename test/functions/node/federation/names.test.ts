@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { prefixName, prefixResult, prefixUri, splitName, splitUri } from "../../../../functions/node/federation/names.ts";
+import {
+  prefixName,
+  prefixResult,
+  prefixUri,
+  splitName,
+  splitUri,
+} from "../../../../functions/node/federation/names.ts";
 
 const prefix = fc.stringMatching(/^[a-z][a-z0-9-]{0,30}$/);
 
@@ -24,12 +30,16 @@ describe("names of peers", () => {
         else expect(`${peer}.${name}`).not.toMatch(/^[A-Za-z0-9_.-]{1,128}$/);
       }),
     );
-    expect(prefixName("globex-compute", "x".repeat(120))).toEqual({ withheld: "135 characters with the prefix; the limit is 128" });
+    expect(prefixName("globex-compute", "x".repeat(120))).toEqual({
+      withheld: "135 characters with the prefix; the limit is 128",
+    });
     expect(prefixName("globex-compute", "a b")).toEqual({ withheld: "holds characters other than A-Z a-z 0-9 _ . -" });
   });
 
   test("cannot be names of our own: those hold no dot", () => {
-    fc.assert(fc.property(fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), (own) => void expect(splitName(own)).toBeUndefined()));
+    fc.assert(
+      fc.property(fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/), (own) => void expect(splitName(own)).toBeUndefined()),
+    );
   });
 });
 
@@ -53,15 +63,33 @@ describe("URIs of peers", () => {
     const text = { type: "text", text: "see meeting://1" };
     const link = { type: "resource_link", uri: "meeting://1", name: "m", extra: 1 };
     const embedded = { type: "resource", resource: { uri: "meeting://1", text: "{}" } };
-    const rewritten = [text, { ...link, uri: "p+meeting://1" }, { type: "resource", resource: { uri: "p+meeting://1", text: "{}" } }];
-    expect(prefixResult("p", { content: [text, link, embedded], structuredContent: { uri: "meeting://1" }, novel: 1 })).toEqual({
+    const rewritten = [
+      text,
+      { ...link, uri: "p+meeting://1" },
+      { type: "resource", resource: { uri: "p+meeting://1", text: "{}" } },
+    ];
+    expect(
+      prefixResult("p", { content: [text, link, embedded], structuredContent: { uri: "meeting://1" }, novel: 1 }),
+    ).toEqual({
       content: rewritten,
       structuredContent: { uri: "meeting://1" },
       novel: 1,
     });
-    expect(prefixResult("p", { messages: [{ role: "user", content: link }, { role: "user", content: [embedded] }] })).toEqual({
-      messages: [{ role: "user", content: rewritten[1] }, { role: "user", content: [rewritten[2]] }],
+    expect(
+      prefixResult("p", {
+        messages: [
+          { role: "user", content: link },
+          { role: "user", content: [embedded] },
+        ],
+      }),
+    ).toEqual({
+      messages: [
+        { role: "user", content: rewritten[1] },
+        { role: "user", content: [rewritten[2]] },
+      ],
     });
-    expect(prefixResult("p", { contents: [{ uri: "meeting://1", text: "" }] })).toEqual({ contents: [{ uri: "p+meeting://1", text: "" }] });
+    expect(prefixResult("p", { contents: [{ uri: "meeting://1", text: "" }] })).toEqual({
+      contents: [{ uri: "p+meeting://1", text: "" }],
+    });
   });
 });

@@ -12,11 +12,14 @@ import { uriTemplate } from "../../../../functions/node/protocol/uri-template.ts
 describe("header values", () => {
   test("carry any text there and back, in characters that a header allows", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "binary", maxLength: 40 }).map((text) => text.toWellFormed()), (text) => {
-        const value = encodeHeaderValue(text);
-        expect(new Headers({ "mcp-name": value }).get("mcp-name")).toBe(value);
-        expect(decodeHeaderValue(value)).toBe(text);
-      }),
+      fc.property(
+        fc.string({ unit: "binary", maxLength: 40 }).map((text) => text.toWellFormed()),
+        (text) => {
+          const value = encodeHeaderValue(text);
+          expect(new Headers({ "mcp-name": value }).get("mcp-name")).toBe(value);
+          expect(decodeHeaderValue(value)).toBe(text);
+        },
+      ),
     );
     expect(encodeHeaderValue("echo")).toBe("echo");
     expect(encodeHeaderValue("größe")).toBe("=?base64?Z3LDtsOfZQ==?=");
@@ -44,7 +47,8 @@ describe("URI templates", () => {
 
 describe("event streams", () => {
   test("give the same events however they are cut", async () => {
-    const stream = "\uFEFF".slice(1) + ": ping\n\nevent: message\ndata: {\"a\":1}\r\n\r\nid: 1\rdata: b\rdata:c\r\rdata\n\ndata: lost";
+    const stream =
+      "\uFEFF".slice(1) + ': ping\n\nevent: message\ndata: {"a":1}\r\n\r\nid: 1\rdata: b\rdata:c\r\rdata\n\ndata: lost';
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(stream.length)), async (cuts) => {
         const at = [0, ...cuts.toSorted((a, b) => a - b), stream.length];
@@ -78,7 +82,9 @@ describe("a function set is refused at start", () => {
     expect(() => createNode([one, one])).toThrow("the function one is in the function set twice");
   });
   test("when a name has a dot, which belongs to peers", () => {
-    expect(() => catalogue([{ name: "x", tools: { "a.b": tool({ description: "", input: object({}), run }) } }])).toThrow('"a.b" must be 1 to 64 characters');
+    expect(() =>
+      catalogue([{ name: "x", tools: { "a.b": tool({ description: "", input: object({}), run }) } }]),
+    ).toThrow('"a.b" must be 1 to 64 characters');
   });
 });
 

@@ -24,7 +24,10 @@ const grant: fc.Arbitrary<Grant> = fc.record(
   },
   { requiredKeys: ["id", "from", "to", "nodes", "tools", "resources", "prompts"] },
 );
-const party: fc.Arbitrary<Party> = fc.record({ organization: fc.constantFrom(...organizations), actors: fc.uniqueArray(fc.constantFrom(...nodeIds), { maxLength: 3 }) });
+const party: fc.Arbitrary<Party> = fc.record({
+  organization: fc.constantFrom(...organizations),
+  actors: fc.uniqueArray(fc.constantFrom(...nodeIds), { maxLength: 3 }),
+});
 const question = fc.record({
   grants: fc.array(grant, { maxLength: 8 }),
   node: fc.constantFrom(...nodeIds),
@@ -35,7 +38,16 @@ const question = fc.record({
 
 function manifest(grants: readonly Grant[]): Manifest {
   const nodes = Object.fromEntries(
-    nodeIds.map((id) => [id, { organization: id.split("/")[0] as string, provider: "memory", url: `http://${id}`, prefix: id.replace("/", "-"), functions: [] }]),
+    nodeIds.map((id) => [
+      id,
+      {
+        organization: id.split("/")[0] as string,
+        provider: "memory",
+        url: `http://${id}`,
+        prefix: id.replace("/", "-"),
+        functions: [],
+      },
+    ]),
   );
   return { network: "test", serial: 1, nodes, keys: {}, organizations: {}, grants };
 }
@@ -47,8 +59,14 @@ describe("policy", () => {
   test("inside one organization everything is allowed, whatever the grants", () => {
     fc.assert(
       fc.property(question, ({ grants, node, kind, name }) => {
-        const own = { organization: organizationOf(node), actors: nodeIds.filter((id) => organizationOf(id) === organizationOf(node)) };
-        expect(decide({ manifest: manifest(grants), node, party: own, kind, name, now })).toEqual({ allow: true, grants: [] });
+        const own = {
+          organization: organizationOf(node),
+          actors: nodeIds.filter((id) => organizationOf(id) === organizationOf(node)),
+        };
+        expect(decide({ manifest: manifest(grants), node, party: own, kind, name, now })).toEqual({
+          allow: true,
+          grants: [],
+        });
       }),
     );
   });
@@ -90,7 +108,8 @@ describe("policy", () => {
       fc.property(question, fc.constantFrom(...nodeIds), ({ grants, node, party, kind, name }, actor) => {
         const longer = { ...party, actors: [...party.actors, actor] };
         const before = decide({ manifest: manifest(grants), node, party, kind, name, now }).allow;
-        if (decide({ manifest: manifest(grants), node, party: longer, kind, name, now }).allow) expect(before).toBe(true);
+        if (decide({ manifest: manifest(grants), node, party: longer, kind, name, now }).allow)
+          expect(before).toBe(true);
       }),
     );
   });
@@ -98,15 +117,34 @@ describe("policy", () => {
   test("whatever is allowed is also asked for", () => {
     fc.assert(
       fc.property(question, ({ grants, node, party, kind, name }) => {
-        if (decide({ manifest: manifest(grants), node, party, kind, name, now }).allow) expect(mayAsk(manifest(grants), node, party, kind, now)).toBe(true);
+        if (decide({ manifest: manifest(grants), node, party, kind, name, now }).allow)
+          expect(mayAsk(manifest(grants), node, party, kind, now)).toBe(true);
       }),
     );
   });
 
   test("a node that the manifest does not hold is denied, as callee and on the path", () => {
-    const everything = organizations.flatMap((from) => organizations.map((to): Grant => ({ id: `${from}-${to}`, from, to, nodes: ["*"], tools: ["*"], resources: ["*"], prompts: ["*"] })));
+    const everything = organizations.flatMap((from) =>
+      organizations.map((to): Grant => ({
+        id: `${from}-${to}`,
+        from,
+        to,
+        nodes: ["*"],
+        tools: ["*"],
+        resources: ["*"],
+        prompts: ["*"],
+      })),
+    );
     for (const stranger of ["acme/ghost", "__proto__", "toString"]) {
-      const ask = (node: string, actors: readonly string[]) => decide({ manifest: manifest(everything), node, party: { organization: "acme", actors }, kind: "tools", name: "x", now });
+      const ask = (node: string, actors: readonly string[]) =>
+        decide({
+          manifest: manifest(everything),
+          node,
+          party: { organization: "acme", actors },
+          kind: "tools",
+          name: "x",
+          now,
+        });
       expect(ask(stranger, [])).toEqual({ allow: false, reason: `${stranger} is not in the manifest` });
       expect(ask("acme/a", [stranger])).toEqual({ allow: false, reason: `${stranger} is not in the manifest` });
     }
@@ -118,7 +156,12 @@ describe("patterns", () => {
     const letters = fc.string({ unit: fc.constantFrom("a", "b", "*", "."), maxLength: 8 });
     fc.assert(
       fc.property(letters, fc.string({ unit: fc.constantFrom("a", "b", "."), maxLength: 10 }), (pattern, text) => {
-        const expected = new RegExp(`^${pattern.split("*").map((part) => part.replaceAll(".", "\\.")).join(".*")}$`).test(text);
+        const expected = new RegExp(
+          `^${pattern
+            .split("*")
+            .map((part) => part.replaceAll(".", "\\."))
+            .join(".*")}$`,
+        ).test(text);
         expect(matches(pattern, text)).toBe(expected);
       }),
       { numRuns: 2_000 },

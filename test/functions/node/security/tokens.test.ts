@@ -19,11 +19,20 @@ beforeAll(async () => {
 });
 
 describe("a user token is refused:", () => {
-  const user = async (claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}) => await network.userToken("ada@acme", callee, claims, header);
+  const user = async (claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}) =>
+    await network.userToken("ada@acme", callee, claims, header);
   const cases: [string, () => Promise<string>][] = [
     ["alg none", async () => `${encode({ alg: "none", typ: "at+jwt" })}.${(await user()).split(".")[1]}.`],
     ["HS256 with the public key as secret", async () => await hs256(await user())],
-    ["another key, same kid", async () => await signed(await makeKey(), { iss: issuerOf("acme"), sub: "ada@acme" }, { typ: "at+jwt", kid: network.issuers["acme"]?.kid })],
+    [
+      "another key, same kid",
+      async () =>
+        await signed(
+          await makeKey(),
+          { iss: issuerOf("acme"), sub: "ada@acme" },
+          { typ: "at+jwt", kid: network.issuers["acme"]?.kid },
+        ),
+    ],
     ["a kid that nobody has", async () => await user({}, { kid: "nope" })],
     ["a changed payload", async () => await tampered(await user())],
     ["an issuer that is not in the network", async () => await user({ iss: "https://evil.test" })],
@@ -49,7 +58,9 @@ describe("a user token is refused:", () => {
   test("no token at all, with the challenge that leads to the metadata", async () => {
     const response = await network.request(callee, "/mcp", { method: "POST", body: "{}" });
     expect(response.status).toBe(401);
-    expect(response.headers.get("www-authenticate")).toBe(`Bearer resource_metadata="${urlOf(callee)}/.well-known/oauth-protected-resource"`);
+    expect(response.headers.get("www-authenticate")).toBe(
+      `Bearer resource_metadata="${urlOf(callee)}/.well-known/oauth-protected-resource"`,
+    );
     expect(await (await network.request(callee, "/.well-known/oauth-protected-resource")).json()).toEqual({
       resource: `${urlOf(callee)}/mcp`,
       authorization_servers: [issuerOf("acme"), issuerOf("globex")],
@@ -106,11 +117,24 @@ describe("a hop token is refused:", () => {
 
   test("for anything but its one question", async () => {
     const body = { jsonrpc: "2.0", id: 1, method: "tools/list", params: {} };
-    for (const other of [[body, body], { ...body, method: "initialize" }, { ...body, method: "tools/call", params: { name: "echo" } }, {}]) {
+    for (const other of [
+      [body, body],
+      { ...body, method: "initialize" },
+      { ...body, method: "tools/call", params: { name: "echo" } },
+      {},
+    ]) {
       expect((await post(await hop(), other)).status).toBe(403);
     }
-    expect((await network.request(callee, "/audit", { headers: { authorization: `Bearer ${await hop()}` } })).status).toBe(403);
-    expect((await network.request(callee, "/.well-known/federation/manifest", { headers: { authorization: `Bearer ${await hop()}` } })).status).toBe(403);
+    expect(
+      (await network.request(callee, "/audit", { headers: { authorization: `Bearer ${await hop()}` } })).status,
+    ).toBe(403);
+    expect(
+      (
+        await network.request(callee, "/.well-known/federation/manifest", {
+          headers: { authorization: `Bearer ${await hop()}` },
+        })
+      ).status,
+    ).toBe(403);
   });
 
   test("while a good one gets the manifest", async () => {
@@ -128,13 +152,23 @@ test.each([
   ["null", 403],
   ["http://acme.test", 200],
 ])("Origin %s is answered %i", async (origin, status) => {
-  const response = await post(await network.userToken("ada@acme", callee), { jsonrpc: "2.0", id: 1, method: "tools/list" }, { origin });
+  const response = await post(
+    await network.userToken("ada@acme", callee),
+    { jsonrpc: "2.0", id: 1, method: "tools/list" },
+    { origin },
+  );
   expect(response.status).toBe(status);
 });
 
 test("a body over 4 MiB is refused, bad JSON and other media types too; GET and DELETE are not methods of a stateless endpoint", async () => {
   const authorization = `Bearer ${await network.userToken("ada@acme", callee)}`;
-  const send = async (init: RequestInit) => (await network.request(callee, "/mcp", { ...init, headers: { authorization, "content-type": "application/json", ...init.headers } })).status;
+  const send = async (init: RequestInit) =>
+    (
+      await network.request(callee, "/mcp", {
+        ...init,
+        headers: { authorization, "content-type": "application/json", ...init.headers },
+      })
+    ).status;
   expect(await send({ method: "POST", body: "x".repeat(4 * 1024 * 1024 + 1) })).toBe(413);
   expect(await send({ method: "POST", body: "{" })).toBe(400);
   expect(await send({ method: "POST", body: "{}", headers: { "content-type": "text/plain" } })).toBe(415);
@@ -144,10 +178,27 @@ test("a body over 4 MiB is refused, bad JSON and other media types too; GET and 
 
 test("a header that names another tool than the body is refused, base64 or not", async () => {
   const token = await network.userToken("ada@acme", callee);
-  const meta = { "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {} };
-  const body = { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name: "echo", arguments: { text: "x" }, _meta: meta } };
-  for (const [name, status] of [["whoami", 400], ["=?base64?d2hvYW1p?=", 400], ["=?base64?ZWNobw==?=", 200], ["echo", 200]] as const) {
-    const response = await post(token, body, { "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": name });
+  const meta = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientCapabilities": {},
+  };
+  const body = {
+    jsonrpc: "2.0",
+    id: 1,
+    method: "tools/call",
+    params: { name: "echo", arguments: { text: "x" }, _meta: meta },
+  };
+  for (const [name, status] of [
+    ["whoami", 400],
+    ["=?base64?d2hvYW1p?=", 400],
+    ["=?base64?ZWNobw==?=", 200],
+    ["echo", 200],
+  ] as const) {
+    const response = await post(token, body, {
+      "mcp-protocol-version": "2026-07-28",
+      "mcp-method": "tools/call",
+      "mcp-name": name,
+    });
     expect(response.status, name).toBe(status);
     if (status === 400) expect(await response.json()).toMatchObject({ error: { code: -32020 } });
   }
@@ -165,24 +216,47 @@ async function list(token: string): Promise<Response> {
 async function post(token: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
   return await network.request(callee, "/mcp", {
     method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", accept: "application/json, text/event-stream", ...headers },
+    headers: {
+      authorization: `Bearer ${token}`,
+      "content-type": "application/json",
+      accept: "application/json, text/event-stream",
+      ...headers,
+    },
     body: JSON.stringify(body),
   });
 }
 
 async function hop(claims: Record<string, unknown> = {}, header: Record<string, unknown> = {}): Promise<string> {
-  const good = { iss: caller, sub: "grace@globex", aud: `${urlOf(callee)}/mcp`, jti: crypto.randomUUID(), cid: "call", via: [caller], act: { sub: caller }, serial: 1, scope: "tools/list" };
+  const good = {
+    iss: caller,
+    sub: "grace@globex",
+    aud: `${urlOf(callee)}/mcp`,
+    jti: crypto.randomUUID(),
+    cid: "call",
+    via: [caller],
+    act: { sub: caller },
+    serial: 1,
+    scope: "tools/list",
+  };
   return await signed(network.node(caller).key, { ...good, ...claims }, { typ: hopTokenType, ...header });
 }
 
-async function signed(key: PrivateJwk, claims: Record<string, unknown>, header: Record<string, unknown>): Promise<string> {
+async function signed(
+  key: PrivateJwk,
+  claims: Record<string, unknown>,
+  header: Record<string, unknown>,
+): Promise<string> {
   const payload = { iat: now(), exp: now() + 60, aud: `${urlOf(callee)}/mcp`, ...claims };
-  return await new SignJWT(payload).setProtectedHeader({ alg: "EdDSA", kid: key.kid, ...header }).sign(await importJWK({ ...key }, "EdDSA"));
+  return await new SignJWT(payload)
+    .setProtectedHeader({ alg: "EdDSA", kid: key.kid, ...header })
+    .sign(await importJWK({ ...key }, "EdDSA"));
 }
 
 async function hs256(token: string): Promise<string> {
   const input = `${encode({ alg: "HS256", typ: "at+jwt", kid: network.issuers["acme"]?.kid })}.${token.split(".")[1]}`;
-  return `${input}.${createHmac("sha256", Buffer.from(network.issuers["acme"]?.x as string, "base64url")).update(input).digest("base64url")}`;
+  return `${input}.${createHmac("sha256", Buffer.from(network.issuers["acme"]?.x as string, "base64url"))
+    .update(input)
+    .digest("base64url")}`;
 }
 
 async function tampered(token: string): Promise<string> {

@@ -16,5 +16,10 @@ test("a scope reaches nothing outside, and nothing outside reaches it by acciden
   expect((await one.list("")).entries.map(({ key }) => key)).toEqual(["a"]);
   expect((await two.list("")).entries.map(({ key }) => key)).toEqual(["a", "log/0000000000000001"]);
   expect(await one.get("../../manifest")).toBeUndefined();
-  expect((await whole.list("")).entries.map(({ key }) => key)).toEqual(["fn/one/a", "fn/two/a", "fn/two/log/0000000000000001", "manifest"]);
+  expect((await whole.list("")).entries.map(({ key }) => key)).toEqual([
+    "fn/one/a",
+    "fn/two/a",
+    "fn/two/log/0000000000000001",
+    "manifest",
+  ]);
 });

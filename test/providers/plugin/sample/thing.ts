@@ -51,7 +51,8 @@ function put(operation: string, inputs: Inputs, context: ResourceContext): Outpu
   if (inputs.mode === "refused") throw new ResourceError("the quota is used up: raise it and run again");
   if (inputs.mode === "bug") throw new TypeError("x is not a function");
   writeFileSync(fileOf(inputs.name, context), JSON.stringify(inputs));
-  if (inputs.mode === "partial") throw new ResourceError("it was made but does not answer", { id: inputs.name, outputs: outputsOf(inputs) });
+  if (inputs.mode === "partial")
+    throw new ResourceError("it was made but does not answer", { id: inputs.name, outputs: outputsOf(inputs) });
   return outputsOf(inputs);
 }
 
