@@ -68,7 +68,7 @@ describe.each<VersionNegotiationMode>(["legacy", "auto", { pin: "2026-07-28" }])
         organizer: "ada@acme",
       });
       const prompt = await client.getPrompt({ name: "globex-compute.meeting_summary", arguments: { id: created.id } });
-      expect((prompt.messages[0]?.content as { text: string }).text).toContain('"title": "Plan"');
+      expect(prompt.messages[0]?.content).toEqual({ type: "text", text: expect.stringContaining('"title": "Plan"') });
       expect((await client.readResource({ uri: "echo://about" })).contents).toEqual([
         { uri: "echo://about", mimeType: "text/plain", text: "This is the echo function of acme/edge." },
       ]);

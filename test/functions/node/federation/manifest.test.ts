@@ -118,6 +118,33 @@ test("concurrent writers never move the serial back, and the loser's text is dro
   expect(kept.map(({ value }) => value)).toEqual([texts.at(-1)]);
 });
 
+test("a writer that stalls between its check and its write does not move the serial back", async () => {
+  const network = await TestNetwork.waiting();
+  const { config } = network.node(id);
+  const state = memoryState();
+  const sign = async (serial: number) => await signManifest({ ...network.manifest, serial }, network.root);
+  const [older, newer] = [await sign(2), await sign(3)];
+  let resume = () => undefined as void;
+  const stalled = new Promise<void>((done) => (resume = done));
+  let atWrite = () => undefined as void;
+  const reachedWrite = new Promise<void>((done) => (atWrite = done));
+  // Parts are written after the check and before the switch, so a slow put stalls the writer exactly there.
+  const slow = {
+    ...state,
+    async put(...args: Parameters<typeof state.put>) {
+      atWrite();
+      await stalled;
+      return await state.put(...args);
+    },
+  };
+  const late = new ManifestStore(config, slow).accept(older);
+  await reachedWrite;
+  await new ManifestStore(config, state).accept(newer);
+  resume();
+  await expect(late).rejects.toMatchObject({ name: "ManifestRefused", status: 409 });
+  expect((await new ManifestStore(config, state).held())?.serial).toBe(3);
+});
+
 test("a manifest larger than one value of the state is kept in parts", async () => {
   const network = await TestNetwork.waiting();
   const users = Array.from({ length: 20_000 }, (_, n) => `user-${n}`);

@@ -89,6 +89,7 @@ describe("a hop token is refused:", () => {
     ["no call id", { cid: undefined }],
     ["no serial", { serial: undefined }],
     ["this node in via", { via: [callee, caller], act: { sub: caller, act: { sub: callee } } }],
+    ["act that names another node than via", { act: { sub: "acme/data" } }],
     ["via that hides a node of act", { act: { sub: caller, act: { sub: "acme/data" } } }],
     ["act that hides a node of via", { via: ["acme/data", caller] }],
     ["via that ends elsewhere", { via: ["acme/data"], act: { sub: "acme/data" } }],
