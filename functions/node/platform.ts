@@ -49,7 +49,10 @@ export type StartNode = (platform: Platform) => Node;
 
 /** Reads `FEDERATION_CONFIG` and `FEDERATION_KEY`. Throws an error that names the variable and never its value. */
 export function readConfig(read: (name: string) => string | undefined): Pick<Platform, "config" | "key"> {
-  return { config: parse<NodeConfig>("FEDERATION_CONFIG", ["network", "node", "url", "root"]), key: parse<PrivateJwk>("FEDERATION_KEY", ["x", "d", "kid"]) };
+  return {
+    config: parse<NodeConfig>("FEDERATION_CONFIG", ["network", "node", "url", "root"]),
+    key: parse<PrivateJwk>("FEDERATION_KEY", ["x", "d", "kid"]),
+  };
 
   function parse<T>(name: string, fields: readonly string[]): T {
     const text = read(name);

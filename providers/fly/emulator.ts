@@ -32,6 +32,10 @@ const start: StartEmulator = async (host) => {
   await machines.resume();
 
   return {
+    async close() {
+      machines.close();
+    },
+
     route(path) {
       const [, name = "", rest = ""] = /^\/([^/?]+)(.*)$/.exec(path) ?? [];
       const app = name === "v1" ? undefined : store.apps.get(name);

@@ -85,6 +85,13 @@ export async function startCloud({ dir: given, port, emulators, log }: CloudOpti
       server.close();
       server.closeIdleConnections();
       await Promise.all(Object.values(providers).map(({ runtimes }) => runtimes.close()));
+      await Promise.all(
+        Object.values(providers).map(async ({ emulator }) => {
+          // One that never came up has nothing to close; whoever waits for `ready` is told why.
+          const started = await emulator.catch(() => undefined);
+          await started?.close?.();
+        }),
+      );
       server.closeAllConnections();
       rmSync(address, { force: true });
       unlock();

@@ -53,6 +53,8 @@ export interface Emulator {
   route(path: string): Route | undefined;
   /** Control plane, and data APIs that are not a deployed node. Answers provider-shaped errors; throws only on its own faults. */
   handle(request: Request): Promise<Response>;
+  /** Ends what it does by itself (checks, databases) and leaves its folder in order; its runtimes were stopped before. */
+  close?(): Promise<void>;
 }
 
 /** Starts an emulator: reads its folder and brings up every runtime that was deployed before. */

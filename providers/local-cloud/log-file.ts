@@ -17,8 +17,13 @@ export function openLog(path: string, limitBytes = defaultLogLimit): LogFile {
   function write(text: string | Uint8Array) {
     const bytes = typeof text === "string" ? Buffer.from(text) : text;
     if (size > 0 && size + bytes.length > limitBytes) rotate();
-    for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
-    size += bytes.length;
+    for (let done = 0; done < bytes.length;) {
+      // What came at once may be larger than a whole file.
+      if (size >= limitBytes) rotate();
+      const written = writeSync(file, bytes, done, Math.min(bytes.length - done, limitBytes - size));
+      done += written;
+      size += written;
+    }
   }
 
   function rotate() {

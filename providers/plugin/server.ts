@@ -18,26 +18,24 @@ const messageBytes = 400 * 1024 * 1024;
 
 /** Serves a package to the engine that started this process. Answers once the engine was told the port. */
 export async function serve(pkg: ProviderPackage): Promise<void> {
-  const { port } = await listen(pkg);
-  // The one line that the engine waits for.
-  console.log(port);
   endWithParent();
+  // The one line that the engine waits for.
+  console.log(await listen(pkg));
   // The engine ends plugins by a signal, and Node writes its compile cache only at a normal end.
   flushCompileCache();
 }
 
-/** Starts the gRPC server on a free loopback port. */
-export async function listen(pkg: ProviderPackage): Promise<{ port: number; close(): void }> {
+/** Starts the gRPC server on a free loopback port, and answers which. */
+async function listen(pkg: ProviderPackage): Promise<number> {
   const server = new grpc.Server({
     "grpc.max_receive_message_length": messageBytes,
     "grpc.max_send_message_length": messageBytes,
   });
   server.addService(provider.ResourceProviderService as unknown as grpc.ServiceDefinition, createService(pkg));
-  const port = await new Promise<number>((resolve, reject) => {
+  return new Promise((resolve, reject) => {
     const credentials = grpc.ServerCredentials.createInsecure();
     server.bindAsync("127.0.0.1:0", credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
   });
-  return { port, close: () => server.forceShutdown() };
 }
 
 /** An engine that was killed cannot end its plugins. */

@@ -94,7 +94,10 @@ export const supabase = {
     conditions: ["workerd", "deno", "worker", "import"],
     external: ["node:*"],
     alias: Object.fromEntries(
-      ["auth", "functions", "realtime", "storage"].map((part) => [`@supabase/${part}-js`, "providers/supabase/unused.ts"]),
+      ["auth", "functions", "realtime", "storage"].map((part) => [
+        `@supabase/${part}-js`,
+        "providers/supabase/unused.ts",
+      ]),
     ),
     start: "call",
     named: [],

@@ -6,11 +6,6 @@ import { managementApi } from "./emulator/management.ts";
 import { authorize, bearerOf, callRoutine, verifyToken } from "./emulator/rest.ts";
 import { openStore } from "./emulator/store.ts";
 
-/** An emulator whose databases can be closed, which only a process that goes on needs. */
-export interface SupabaseEmulator extends Emulator {
-  close(): Promise<void>;
-}
-
 const functionPath = /^\/projects\/([a-z]{20})\/functions\/v1(\/([A-Za-z0-9_-]+)(?:[/?].*)?)$/;
 const rpcPath = /^\/projects\/([a-z]{20})\/rest\/v1\/rpc\/(\w+)$/;
 
@@ -18,7 +13,7 @@ const rpcPath = /^\/projects\/([a-z]{20})\/rest\/v1\/rpc\/(\w+)$/;
  * Supabase on this machine: the Management API at `/v1/...`, and each project's own URL at `/projects/<ref>`, with its Edge Functions in
  * Deno and its Postgres in PGlite behind the RPC endpoint of PostgREST.
  */
-export default async function startSupabase(host: EmulatorHost): Promise<SupabaseEmulator> {
+export default async function startSupabase(host: EmulatorHost): Promise<Emulator> {
   const store = openStore(host.dir);
   const functions = openFunctions(host, store);
   const databases = new Map<string, Promise<Database>>();

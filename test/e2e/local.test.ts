@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from "node:fs";
+import { copyFileSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Era, type Sandbox, connect, eventually, makeSandbox, mutating } from "./sandbox.ts";
@@ -142,6 +142,19 @@ describe("a federation on this machine", () => {
     );
     expect({ code, stdout: code === 0 ? "" : stdout }).toEqual({ code: 0, stdout: "" });
     expect(mutating(await sandbox.requests()) - before).toBe(0);
+  });
+
+  it("shows every peer's URL in the first preview, and touches nothing", { timeout: 120_000 }, async () => {
+    const stacks = join(sandbox.root, "stacks");
+    copyFileSync(join(stacks, "Pulumi.local.yaml"), join(stacks, "Pulumi.other.yaml"));
+    expect((await sandbox.pulumi("stack", "init", "other")).code).toBe(0);
+    const before = await sandbox.requests();
+    const { code, stdout } = await sandbox.pulumi("preview", "-s", "other", "--diff");
+    expect(code, stdout).toBe(0);
+    expect(stdout).toContain("22 to create");
+    const wiring = stdout.slice(stdout.indexOf("federation:index:Wiring"));
+    for (const { url } of Object.values((await outputs()).nodes)) expect(wiring).toMatch(new RegExp(`url +: "${url}"`));
+    expect(await sandbox.requests()).toEqual(before);
   });
 
   it("keeps private keys and tokens out of state, outputs and logs", async () => {

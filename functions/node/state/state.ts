@@ -96,6 +96,7 @@ export function logKey(log: string, sequence: number): string {
 /** A page size within the limits of {@link ListOptions.limit}. */
 export function pageSize(options: ListOptions | undefined): number {
   const limit = options?.limit ?? 100;
-  if (!Number.isInteger(limit) || limit < 1 || limit > 1000) throw new StateError(`limit is ${limit}; it must be 1 to 1000`);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
+    throw new StateError(`limit is ${limit}; it must be 1 to 1000`);
   return limit;
 }

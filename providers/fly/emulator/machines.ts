@@ -206,6 +206,12 @@ export class Machines {
     }
   }
 
+  /** Ends the checks; what they found last stays as it is. */
+  close(): void {
+    for (const checks of this.#checks.values()) checks.abort();
+    this.#checks.clear();
+  }
+
   #stopChecks(machine: MachineRecord): void {
     this.#checks.get(machine.id)?.abort();
     this.#checks.delete(machine.id);

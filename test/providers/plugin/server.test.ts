@@ -57,6 +57,10 @@ describe("the plugin's process", () => {
     const pid = Number(/plugin (\d+)/.exec(engine.said)?.[1]);
     expect(isRunning(pid)).toBe(true);
     engine.kill();
-    await expect.poll(() => isRunning(pid), { timeout: 5000 }).toBe(false);
+    try {
+      await expect.poll(() => isRunning(pid), { timeout: 5000 }).toBe(false);
+    } finally {
+      if (isRunning(pid)) process.kill(pid, "SIGKILL");
+    }
   });
 });

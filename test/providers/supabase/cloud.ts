@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { StartEmulator } from "../../../providers/local-cloud/emulator.ts";
 import { type Cloud, startCloud } from "../../../providers/local-cloud/cloud.ts";
-import startSupabase, { type SupabaseEmulator } from "../../../providers/supabase/emulator.ts";
+import startSupabase from "../../../providers/supabase/emulator.ts";
 
 export const projectRef = "abcdefghijklmnopqrst";
 
@@ -17,16 +17,14 @@ export class SupabaseCloud {
   url = "";
   token = "";
   #cloud: Cloud | undefined;
-  #emulator: SupabaseEmulator | undefined;
 
   async start(): Promise<this> {
     const supabase: StartEmulator = async (host) => {
       this.token = host.token;
       this.url = host.url;
       const emulator = await startSupabase(host);
-      this.#emulator = emulator;
       return {
-        route: emulator.route,
+        ...emulator,
         handle: (request) => {
           const { pathname } = new URL(request.url);
           if (pathname.startsWith("/v1/")) this.calls.push(`${request.method} ${pathname}`);
@@ -47,7 +45,6 @@ export class SupabaseCloud {
   /** Ends every runtime and gives the databases back, as the end of the process does. */
   async stop(): Promise<void> {
     await this.#cloud?.close();
-    await this.#emulator?.close();
   }
 
   async remove(): Promise<void> {

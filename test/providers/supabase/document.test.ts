@@ -15,9 +15,12 @@ interface Recorded {
 
 describe.skipIf(missing)("the emulator and the document of the Management API", () => {
   const cloud = new SupabaseCloud();
-  const document = new ApiDocument();
+  let document: ApiDocument;
 
-  beforeAll(() => cloud.start());
+  beforeAll(() => {
+    document = new ApiDocument();
+    return cloud.start();
+  });
   afterAll(() => cloud.remove());
   afterEach(() => vi.unstubAllGlobals());
 
