@@ -8,7 +8,8 @@ import { adapters, bundle, functionNames, providerNames } from "../../providers/
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const elsewhere = mkdtempSync(join(tmpdir(), "bundle-"));
-for (const folder of ["functions", "providers"]) cpSync(join(root, folder), join(elsewhere, folder), { recursive: true });
+for (const folder of ["functions", "providers"])
+  cpSync(join(root, folder), join(elsewhere, folder), { recursive: true });
 symlinkSync(join(root, "node_modules"), join(elsewhere, "node_modules"));
 afterAll(() => rmSync(elsewhere, { recursive: true }));
 
