@@ -41,13 +41,32 @@ export function entryModule({ target, functions }: BundleRequest): string {
 /**
  * Compiles a function set for a provider and writes it below `.federation/bundles/` of the project at `root`.
  *
- * The same sources give the same bytes on every machine: no absolute path, date or source map gets in. The file is named after its hash,
- * so a bundle that is still in use is never overwritten. Throws esbuild's error, with file and line, when a function does not compile.
+ * The file is named after its hash, so a bundle that is still in use is never overwritten.
+ * Throws esbuild's error, with file and line, when a function does not compile.
  */
 export async function bundle(request: BundleRequest, root: string): Promise<Bundle> {
-  const { target } = request;
+  const code = await compile(entryModule(request), request.target, root);
+  const sha256 = createHash("sha256").update(code).digest("hex");
+  const path = join(".federation", "bundles", `${request.provider}-${sha256.slice(0, 16)}.js`);
+  await writeOnce(join(root, path), code);
+  return {
+    provider: request.provider,
+    functions: request.functions,
+    code,
+    sha256,
+    path,
+    bytes: Buffer.byteLength(code),
+    gzipBytes: gzipSync(code).length,
+  };
+}
+
+/**
+ * Compiles a module, whose imports are relative to `root`, and all it imports into one.
+ * The same sources give the same bytes on every machine: no absolute path, date or source map gets in.
+ */
+export async function compile(module: string, target: BundleTarget, root: string): Promise<string> {
   const result = await build({
-    stdin: { contents: entryModule(request), resolveDir: root, sourcefile: "entry.ts", loader: "ts" },
+    stdin: { contents: module, resolveDir: root, sourcefile: "entry.ts", loader: "ts" },
     absWorkingDir: root,
     // The project's own tsconfig.json is for its editors and its type check, and no input of the bundle.
     tsconfigRaw: {},
@@ -65,19 +84,7 @@ export async function bundle(request: BundleRequest, root: string): Promise<Bund
     external: [...target.external],
     alias: Object.fromEntries(Object.entries(target.alias ?? {}).map(([name, path]) => [name, join(root, path)])),
   });
-  const code = result.outputFiles[0]!.text;
-  const sha256 = createHash("sha256").update(code).digest("hex");
-  const path = join(".federation", "bundles", `${request.provider}-${sha256.slice(0, 16)}.js`);
-  await writeOnce(join(root, path), code);
-  return {
-    provider: request.provider,
-    functions: request.functions,
-    code,
-    sha256,
-    path,
-    bytes: Buffer.byteLength(code),
-    gzipBytes: gzipSync(code).length,
-  };
+  return result.outputFiles[0]!.text;
 }
 
 async function writeOnce(path: string, text: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build } from "esbuild";
+import { compile } from "../../../providers/bundle.ts";
 import { cloudflare } from "../../../providers/cloudflare/adapter.ts";
 import startEmulator from "../../../providers/cloudflare/emulator.ts";
 import { type Cloud, startCloud } from "../../../providers/local-cloud/cloud.ts";
@@ -71,24 +71,10 @@ export async function startTestCloud(): Promise<TestCloud> {
 }
 
 /** Compiles a module the way the toolkit compiles bundles: with the adapter's target, on the real entry. `node` is the text of a StartNode. */
-export async function bundleNode(node: string): Promise<string> {
+export function bundleNode(node: string): Promise<string> {
   const { target } = cloudflare;
-  const result = await build({
-    stdin: {
-      contents: `import { bridge } from "./${target.entry}";\nexport { NodeState } from "./${target.entry}";\nexport default bridge(${node});`,
-      resolveDir: root,
-      loader: "ts",
-    },
-    bundle: true,
-    write: false,
-    format: "esm",
-    target: "es2022",
-    platform: target.platform,
-    conditions: [...target.conditions],
-    external: [...target.external],
-    logLevel: "silent",
-  });
-  return result.outputFiles[0]!.text;
+  const module = `import { bridge } from "./${target.entry}";\nexport { NodeState } from "./${target.entry}";\nexport default bridge(${node});`;
+  return compile(module, target, root);
 }
 
 /** The metadata and modules of an upload as the adapter makes it. */

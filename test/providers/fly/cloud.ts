@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { build } from "esbuild";
+import { compile } from "../../../providers/bundle.ts";
+import { fly } from "../../../providers/fly/adapter.ts";
 import { startCloud } from "../../../providers/local-cloud/cloud.ts";
 import type { Cloud } from "../../../providers/local-cloud/cloud.ts";
 import { tokensIn } from "../../../providers/local-cloud/tokens.ts";
@@ -78,22 +79,9 @@ export async function flyCloud(): Promise<FlyCloud> {
 }
 
 /** Compiles a module that calls `bridge(start)`, as the toolkit's own bundles do; `source` is the body of the StartNode. */
-export async function nodeBundle(source: string): Promise<string> {
-  const result = await build({
-    stdin: {
-      contents: `import { bridge } from "./providers/fly/entry.ts";\nbridge((platform) => { ${source} });\n`,
-      resolveDir: root,
-      sourcefile: "entry.ts",
-      loader: "ts",
-    },
-    bundle: true,
-    write: false,
-    format: "esm",
-    platform: "node",
-    target: "es2022",
-    logLevel: "silent",
-  });
-  return result.outputFiles[0]?.text ?? "";
+export function nodeBundle(source: string): Promise<string> {
+  const module = `import { bridge } from "./${fly.target.entry}";\nbridge((platform) => { ${source} });\n`;
+  return compile(module, fly.target, root);
 }
 
 /** A node that tells what it got and keeps a counter in its state. */

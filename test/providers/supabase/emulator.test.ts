@@ -5,14 +5,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { claimSql, schemaSql } from "../../../providers/supabase/schema.ts";
 import { projectRef, SupabaseCloud } from "./cloud.ts";
-import { compile, nodeConfig, nodeKey } from "./node.ts";
+import { compileNode, nodeConfig, nodeKey } from "./node.ts";
 
 const cloud = new SupabaseCloud();
 let code: string;
 
 beforeAll(async () => {
   await cloud.start();
-  ({ code } = await compile());
+  code = await compileNode();
   await cloud.query(schemaSql + claimSql("test"));
 });
 afterAll(() => cloud.remove());
@@ -98,8 +98,8 @@ describe("the real bridge in real Deno", () => {
     const bytes = Buffer.byteLength(code);
     const gzip = gzipSync(code).length;
     console.info(`bridge, state and supabase-js: ${bytes} bytes, ${gzip} gzip`);
-    expect(bytes).toBeLessThan(235_000);
-    expect(gzip).toBeLessThan(63_000);
+    expect(bytes).toBeLessThan(36_000);
+    expect(gzip).toBeLessThan(12_200);
     expect(code).not.toMatch(/from"npm:|from"jsr:|from"https?:/);
   });
 });

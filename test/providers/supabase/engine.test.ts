@@ -6,7 +6,7 @@ import { build } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Project } from "../plugin/project.ts";
 import { projectRef, SupabaseCloud } from "./cloud.ts";
-import { compile, nodeConfig, nodeKey } from "./node.ts";
+import { compileNode, nodeConfig, nodeKey } from "./node.ts";
 
 const root = resolve(import.meta.dirname, "../../..");
 
@@ -35,7 +35,7 @@ describe("Supabase under the real engine", () => {
   beforeAll(async () => {
     await cloud.start();
     process.env["SUPABASE_ACCESS_TOKEN"] = cloud.token;
-    ({ code } = await compile());
+    code = await compileNode();
     pluginFolder = await makePlugin();
     project = await Project.create("supabase-engine", await compileProgram(), {
       name: "federation",

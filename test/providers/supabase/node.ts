@@ -1,5 +1,5 @@
-import { build } from "esbuild";
 import { resolve } from "node:path";
+import { compile } from "../../../providers/bundle.ts";
 import { supabase } from "../../../providers/supabase/adapter.ts";
 
 const root = resolve(import.meta.dirname, "../../..");
@@ -39,23 +39,8 @@ bridge((platform) => {
 `;
 
 /** Compiles a module as the toolkit compiles bundles for Supabase. */
-export async function compile(module: string = trivialNode): Promise<{ code: string; inputs: readonly string[] }> {
-  const { target } = supabase;
-  const result = await build({
-    stdin: { contents: module, resolveDir: root, sourcefile: "entry.ts", loader: "ts" },
-    absWorkingDir: root,
-    bundle: true,
-    write: false,
-    metafile: true,
-    minify: true,
-    format: "esm",
-    target: "es2022",
-    platform: target.platform,
-    conditions: [...target.conditions],
-    mainFields: ["module", "main"],
-    external: [...target.external],
-  });
-  return { code: result.outputFiles[0]!.text, inputs: Object.keys(result.metafile.inputs) };
+export function compileNode(module: string = trivialNode): Promise<string> {
+  return compile(module, supabase.target, root);
 }
 
 export const rootKey = {
