@@ -1,75 +1,139 @@
 import type { FunctionDefinition } from "./define.ts";
 import { CatchUp } from "./federation/catch-up.ts";
 import { Circuits } from "./federation/circuit.ts";
+import { defaultLimits, type PeerLimits } from "./federation/limits.ts";
 import type { HeldManifest } from "./federation/held-manifest.ts";
 import { manifestMediaType } from "./federation/manifest.ts";
 import { ManifestStore } from "./federation/manifest-store.ts";
-import { peerClient } from "./federation/peer-client.ts";
+import { type AskPeer, peerClient } from "./federation/peer-client.ts";
+import { limitPeers } from "./federation/peer-limit.ts";
 import { PeerLists } from "./federation/peer-lists.ts";
+import { PeerSlots } from "./federation/peer-slots.ts";
 import { relayer } from "./federation/relay.ts";
+import { retryPeers } from "./federation/retry-budget.ts";
 import { federationStatus, putManifest } from "./federation/status-endpoint.ts";
+import { partRunner } from "./federation/upstream-call.ts";
+import { upstreamClient } from "./federation/upstream.ts";
+import { upstreamLabel } from "./federation/upstream-label.ts";
 import { Audit } from "./observe/audit.ts";
 import { readAudit } from "./observe/audit-endpoint.ts";
-import type { Node, Platform, StartNode } from "./platform.ts";
+import type { HeaderReader, Node, Platform, StartNode } from "./platform.ts";
 import { answerer } from "./protocol/answer.ts";
 import { catalogue, type Catalogue } from "./protocol/catalogue.ts";
+import { publicDocuments } from "./protocol/discovery/discovery.ts";
+import { Changes } from "./protocol/changes.ts";
+import { LegacySessions } from "./protocol/legacy-session.ts";
+import { listener } from "./protocol/listen.ts";
 import { mcpEndpoint } from "./protocol/mcp-endpoint.ts";
 import { ownRunner } from "./protocol/own-call.ts";
+import type { Protocol } from "./protocol/protocol.ts";
+import { contextOpener } from "./protocol/protocol-context.ts";
+import { type FindProtocol, protocolFinder } from "./protocol/protocols.ts";
+import { routeFinder } from "./protocol/route.ts";
 import { ownServer } from "./protocol/serve-own.ts";
+import { webSocketProtocol } from "./protocol/websocket/websocket.ts";
 import { type Authenticated, authenticator, bearerToken } from "./security/authenticate.ts";
 import { hopMinter } from "./security/hop-token.ts";
+import { stateSeal } from "./security/sealed-state.ts";
 import { originAllowed } from "./security/origin.ts";
 import { ReplayGuard } from "./security/replay.ts";
-import { resourceMetadata } from "./security/resource-metadata.ts";
 import { challenge, Unauthorized } from "./security/unauthorized.ts";
 
 /**
  * Makes a node of a function set; what the platform gives comes later, so this may run at a module's top level.
- * Throws when two functions claim one name.
+ * Throws when two functions claim one name. `limits` are not for deployments, which all run with the default ones.
  */
-export function createNode(functions: readonly FunctionDefinition[]): StartNode {
+export function createNode(functions: readonly FunctionDefinition[], limits: PeerLimits = defaultLimits): StartNode {
   const own = catalogue(functions);
-  return (platform) => startNode(own, platform);
+  const findProtocol = protocolFinder(functions);
+  return (platform) => startNode(own, findProtocol, platform, limits);
 }
 
-function startNode(own: Catalogue, platform: Platform): Node {
+function startNode(own: Catalogue, findProtocol: FindProtocol, platform: Platform, limits: PeerLimits): Node {
   const { config, key, state } = platform;
   const fetch = async (request: Request) => await platform.fetch(request);
   const waitUntil = (work: Promise<unknown>) => platform.waitUntil(work);
 
   const manifests = new ManifestStore(config, state);
-  const audit = new Audit(state);
+  const audit = new Audit({ state, waitUntil, print: platform.print?.bind(platform) });
   const circuits = new Circuits();
-  const mint = hopMinter(config.node, key);
+  const mint = hopMinter(config.node, key, platform.sign?.bind(platform));
   const catchUp = new CatchUp({ config, manifests, mint, fetch, waitUntil });
   const authenticate = authenticator(config, new ReplayGuard(), catchUp);
-  const ask = peerClient({ fetch, mint, onSerial: (peer, serial, held) => catchUp.heard(peer, serial, held) });
-  const peerLists = new PeerLists({ ask, circuits, waitUntil });
-  const relay = relayer({ config, ask, circuits, audit, waitUntil });
-  const serveOwn = ownServer({ config, state, audit, run: ownRunner(own, config.node, state), waitUntil });
-  const serveMcp = mcpEndpoint(answerer({ config, catalogue: own, peerLists, serveOwn, relay }));
+  const askPeer = peerClient({
+    fetch,
+    ...(platform.exchange && { post: platform.exchange.bind(platform) }),
+    mint,
+    onSerial: (peer, serial, held) => catchUp.heard(peer, serial, held),
+  });
+  const upstreams = config.upstreams ?? [];
+  const askUpstream = upstreamClient({ config, secrets: platform.upstreamSecrets ?? {}, fetch });
+  const prefixes = new Map(upstreams.map(({ name, prefix }) => [upstreamLabel(name), prefix]));
+  const send: AskPeer = async (request) => await (prefixes.has(request.peer) ? askUpstream : askPeer)(request);
+  const limited = limitPeers(send, { slots: new PeerSlots(limits, circuits), circuits });
+  const ask = retryPeers(limited, { config, circuits });
+  const peerLists = new PeerLists({
+    ask,
+    // A peer that asks for this node's list has a budget too: an upstream that is silent must not cost it the rest.
+    budgetOf: (source) => (prefixes.has(source) ? limits.listBudget / 2 : limits.listBudget),
+    onProbation: (peer) => circuits.allowance(peer, Date.now()).requests === 1,
+    prefixOf: (source, { manifest }) => prefixes.get(source) ?? manifest.nodes[source]?.prefix ?? "",
+    waitUntil,
+  });
+  const seal = stateSeal(key);
+  const changes = new Changes(state);
+  const find = routeFinder(own, upstreams);
+  const relay = relayer({ config, ask, deadline: limits.callDeadline, audit, seal, waitUntil });
+  const runFunction = ownRunner({ catalogue: own, node: config.node, state, seal, changes });
+  const run = partRunner({ runFunction, route: find, ask, seal, deadline: limits.callDeadline });
+  const serveOwn = ownServer({ config, state, audit, run, waitUntil });
+  const answer = answerer({ config, catalogue: own, peerLists, serveOwn, relay, route: find });
+  const held = async () => await manifests.held();
+  const forget = (source: string) => peerLists.forget(source);
+  const { serve: serveMcp, post: postMcp } = mcpEndpoint(
+    answer,
+    listener({ config, ask: send, changes, route: find, held, forget }),
+    new LegacySessions(seal, state, config.node),
+  );
+  const openContext = contextOpener({ platform, authenticate, answer, serveMcp, held });
+  const servePublic = publicDocuments(config, held);
 
   return {
     async fetch(request) {
-      try {
-        if (!originAllowed(request, config.url)) return fault(403, "the Origin of the request is not this node's");
-        return await route(request);
-      } catch (cause) {
-        if (cause instanceof Unauthorized) return challenge(cause, config.url);
-        console.error(
-          JSON.stringify({ error: "a request failed", cause: cause instanceof Error ? cause.stack : String(cause) }),
-        );
-        return fault(500, "internal error");
-      }
+      return await guarded(async () => {
+        const { pathname } = new URL(request.url);
+        const document = await servePublic(request, pathname);
+        if (document) return document;
+        return originAllowed(request, config.url) ? await route(request, pathname) : strangeOrigin();
+      });
+    },
+    async postMcp(request) {
+      return await guarded(async () => {
+        if (!originAllowed(request, config.url)) return strangeOrigin();
+        return await admitted(request, async (authenticated) => await postMcp(request, authenticated));
+      });
     },
   };
 
-  async function route(request: Request): Promise<Response> {
-    const { pathname } = new URL(request.url);
+  async function guarded<T>(work: () => Promise<T>): Promise<T | Response> {
+    try {
+      return await work();
+    } catch (cause) {
+      if (cause instanceof Unauthorized) return challenge(cause, config.url);
+      console.error(
+        JSON.stringify({ error: "a request failed", cause: cause instanceof Error ? cause.stack : String(cause) }),
+      );
+      return fault(500, "internal error");
+    }
+  }
+
+  async function route(request: Request, pathname: string): Promise<Response> {
     const method = request.method === "HEAD" ? "GET" : request.method;
     switch (`${method} ${pathname}`) {
-      case "POST /mcp":
       case "GET /mcp":
+        if (webSocketProtocol.match(request)) return await serveProtocol(request, webSocketProtocol);
+        return await admitted(request, async (authenticated) => await serveMcp(request, authenticated));
+      case "POST /mcp":
       case "DELETE /mcp":
         return await admitted(request, async (authenticated) => await serveMcp(request, authenticated));
       case "GET /health":
@@ -90,21 +154,31 @@ function startNode(own: Catalogue, platform: Platform): Node {
             },
           });
         });
-      case "GET /.well-known/oauth-protected-resource":
-        return Response.json(resourceMetadata(config, await manifests.held()));
       case "GET /audit":
         return await admitted(request, async ({ principal }) => await readAudit(request, config, principal, audit));
-      default:
-        return fault(404, "not found");
+      default: {
+        const protocol = findProtocol(request);
+        return protocol ? await serveProtocol(request, protocol) : fault(404, "not found");
+      }
     }
   }
 
+  /** Protocols beside MCP over HTTP get a caller whose token is good, and the node through a context that asks as MCP does. */
+  async function serveProtocol(request: Request, protocol: Protocol): Promise<Response> {
+    const token = protocol.token?.(request) ?? bearerToken(request);
+    return await admitted(
+      request,
+      async (authenticated) => await protocol.serve(request, openContext(request, token, authenticated)),
+      token,
+    );
+  }
+
   /** Runs `serve` for a caller with a good token. */
-  async function admitted(
-    request: Request,
-    serve: (authenticated: Authenticated) => Promise<Response>,
-  ): Promise<Response> {
-    const token = bearerToken(request);
+  async function admitted<T>(
+    request: { readonly headers: HeaderReader },
+    serve: (authenticated: Authenticated) => Promise<T>,
+    token = bearerToken(request),
+  ): Promise<T | Response> {
     const held = await manifests.held();
     if (!held) return fault(503, "this node waits for its manifest", { "retry-after": "5" });
     catchUp.tick(held);
@@ -115,6 +189,10 @@ function startNode(own: Catalogue, platform: Platform): Node {
     const { node, network } = config;
     return { status: held ? "ok" : "waiting", node, network, serial: held?.serial ?? 0, functions: own.functions };
   }
+}
+
+function strangeOrigin(): Response {
+  return fault(403, "the Origin of the request is not this node's");
 }
 
 function fault(status: number, error: string, headers: Record<string, string> = {}): Response {

@@ -7,8 +7,14 @@ export class BodyTooLarge extends Error {
 export async function readText(message: Request | Response, limit: number): Promise<string> {
   const declared = Number(message.headers.get("content-length") ?? 0);
   if (declared > limit) {
-    await message.body?.cancel();
+    leave(message.body?.cancel());
     throw new BodyTooLarge(`the body has ${declared} bytes; the limit is ${limit}`);
+  }
+  // What has a length and is not compressed has no more bytes than it says, and runtimes read it whole at a fraction of the cost.
+  if (declared > 0 && !message.headers.has("content-encoding")) {
+    const text = await message.text();
+    if (text.length > limit) throw new BodyTooLarge(`the body has more than ${limit} bytes`);
+    return text;
   }
   let text = "";
   for await (const part of textParts(message, limit)) text += part;
@@ -34,6 +40,11 @@ export async function* textParts(message: Request | Response, limit: number): As
     yield decoder.decode();
   } finally {
     // Also reached when the consumer stops early: the peer learns that nobody listens.
-    if (!complete) await reader.cancel().catch(() => undefined);
+    if (!complete) leave(reader.cancel());
   }
+}
+
+/** Nobody waits for a body that is given up: how it takes the news changes nothing, and it may never answer. */
+function leave(cancelled: Promise<void> | undefined): void {
+  cancelled?.catch(() => undefined);
 }

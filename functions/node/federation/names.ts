@@ -14,9 +14,9 @@ const maxNameLength = 128;
 const namePattern = /^[A-Za-z0-9_.-]+$/;
 const schemePattern = /^[A-Za-z][A-Za-z0-9+.-]*:/;
 
-/** The name of a peer's tool or prompt on other nodes: `prefix.name`. */
+/** The name of a peer's tool or prompt on other nodes: `prefix.name`, or unchanged under the empty prefix. */
 export function prefixName(prefix: string, name: string): Prefixed {
-  const prefixed = `${prefix}.${name}`;
+  const prefixed = prefix === "" ? name : `${prefix}.${name}`;
   if (prefixed.length > maxNameLength)
     return { withheld: `${prefixed.length} characters with the prefix; the limit is ${maxNameLength}` };
   if (!namePattern.test(prefixed)) return { withheld: "holds characters other than A-Z a-z 0-9 _ . -" };
@@ -28,8 +28,9 @@ export function splitName(name: string): PeerName | undefined {
   return split(name, ".");
 }
 
-/** A peer's resource URI or URI template on other nodes: `prefix+uri`, whose scheme is legal under RFC 3986. */
+/** A peer's resource URI or URI template on other nodes: `prefix+uri`, whose scheme is legal under RFC 3986; unchanged under the empty prefix. */
 export function prefixUri(prefix: string, uri: string): Prefixed {
+  if (prefix === "") return { name: uri };
   const prefixed = `${prefix}+${uri}`;
   return schemePattern.test(prefixed) ? { name: prefixed } : { withheld: "has no legal URI scheme with the prefix" };
 }
@@ -41,6 +42,7 @@ export function splitUri(uri: string): PeerName | undefined {
 
 /** A result from a peer with its resource URIs prefixed, so that they can be read here. Everything else stays as it came. */
 export function prefixResult(prefix: string, result: Fields): Fields {
+  if (prefix === "") return result;
   return {
     ...result,
     ...(Array.isArray(result["content"]) && { content: result["content"].map((block) => prefixBlock(prefix, block)) }),

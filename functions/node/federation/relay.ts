@@ -1,24 +1,16 @@
-import type { Audit, AuditRecord } from "../observe/audit.ts";
+import { type Audit, type AuditRecord, outcomeOf } from "../observe/audit.ts";
 import type { NodeConfig } from "../platform.ts";
 import type { Call } from "../protocol/call.ts";
-import { type CallMethodName, callMethods } from "../protocol/methods.ts";
-import {
-  callIdKey,
-  code,
-  type Fields,
-  isFields,
-  peersKey,
-  reservedMetaPrefix,
-  RpcError,
-  unknownName,
-} from "../protocol/rpc.ts";
+import { type CallMethodName, subjectOf } from "../protocol/methods.ts";
+import { callIdKey, code, type Fields, peersKey, RpcError, unknownName } from "../protocol/rpc.ts";
+import type { StateSeal } from "../security/sealed-state.ts";
 import { mayAsk } from "../security/policy.ts";
 import { maxHops } from "../security/principal.ts";
-import type { Circuits } from "./circuit.ts";
 import type { NodeId } from "./manifest.ts";
-import { type PeerName, prefixResult } from "./names.ts";
-import { type AskPeer, PeerFailure } from "./peer-client.ts";
+import type { PeerName } from "./names.ts";
+import type { AskPeer } from "./peer-client.ts";
 import type { PeerReport } from "./peer-lists.ts";
+import { askRound } from "./round.ts";
 
 /** Relays a call to a peer. `name` is what the caller asked for, `target` what the peer calls it. Throws `RpcError`. */
 export type Relay = (call: Call<CallMethodName>, name: string, peer: NodeId, target: PeerName) => Promise<Fields>;
@@ -26,18 +18,17 @@ export type Relay = (call: Call<CallMethodName>, name: string, peer: NodeId, tar
 export interface RelayOptions {
   readonly config: NodeConfig;
   readonly ask: AskPeer;
-  readonly circuits: Circuits;
+  /** Milliseconds that a call may take. */
+  readonly deadline: number;
   readonly audit: Audit;
+  readonly seal: StateSeal;
   readonly waitUntil: (work: Promise<unknown>) => void;
 }
 
-/** Milliseconds. */
-const deadline = 30_000;
-
 /** The peer decides by its own grants; this node only refuses what cannot succeed or would run in circles. */
-export function relayer({ config, ask, circuits, audit, waitUntil }: RelayOptions): Relay {
+export function relayer({ config, ask, deadline, audit, seal, waitUntil }: RelayOptions): Relay {
   return async (call, name, peer, target) => {
-    const { method, principal, held, callId } = call;
+    const { method, principal, callId } = call;
     const started = Date.now();
     const base = {
       time: new Date(started).toISOString(),
@@ -60,36 +51,22 @@ export function relayer({ config, ask, circuits, audit, waitUntil }: RelayOption
       throw refusal.error;
     }
     try {
-      const { subject } = callMethods[method];
-      const result = await ask({
-        peer,
-        method,
-        params: { ...call.params, [subject]: target.name },
-        meta: call.meta,
-        held,
-        principal,
-        callId,
-        deadline,
-        signal: call.signal,
-        headers: call.headers,
-        onProgress: call.progress,
-      });
-      circuits.succeeded(peer);
-      record({ decision: "allow", outcome: result["isError"] === true ? "tool_error" : "ok" });
-      return relayed(prefixResult(target.prefix, result), peer, callId);
+      const result = await askRound({ call, maker: peer, target, ask, seal, deadline });
+      record({ decision: "allow", outcome: outcomeOf(result) });
+      const report: PeerReport = { node: peer, status: "ok" };
+      return { ...result, _meta: { ...(result["_meta"] as Fields), [callIdKey]: callId, [peersKey]: [report] } };
     } catch (cause) {
-      if (cause instanceof PeerFailure) circuits.failed(peer, Date.now());
       record({ decision: "allow", outcome: `error ${cause instanceof RpcError ? cause.code : code.internal}` });
       throw cause;
     }
   };
 
   function refuse(
-    { method, principal, held }: Call<CallMethodName>,
+    { method, params, principal, held }: Call<CallMethodName>,
     name: string,
     peer: NodeId,
   ): { readonly reason: string; readonly error: RpcError } | undefined {
-    const { kind, what } = callMethods[method];
+    const { kind, what } = subjectOf(method, params);
     if (principal.via.includes(peer)) {
       const reason = `loop: the call came through ${peer} before`;
       return {
@@ -109,12 +86,4 @@ export function relayer({ config, ask, circuits, audit, waitUntil }: RelayOption
       return { reason: `no grant of ${peer} for the call's organizations`, error: unknownName(what, name) };
     return undefined;
   }
-}
-
-/** The peer's result with our marks instead of its identity; fields that we do not know stay. */
-function relayed(result: Fields, peer: NodeId, callId: string): Fields {
-  const theirs = isFields(result["_meta"]) ? result["_meta"] : {};
-  const kept = Object.entries(theirs).filter(([key]) => !key.startsWith(reservedMetaPrefix));
-  const report: PeerReport = { node: peer, status: "ok" };
-  return { ...result, _meta: { ...Object.fromEntries(kept), [callIdKey]: callId, [peersKey]: [report] } };
 }

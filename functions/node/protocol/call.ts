@@ -1,5 +1,7 @@
+import type { LogLevel } from "../define.ts";
 import type { HeldManifest } from "../federation/held-manifest.ts";
 import type { Principal } from "../security/principal.ts";
+import type { LegacySession } from "./legacy-session.ts";
 import type { CallMethodName, ListMethodName } from "./methods.ts";
 import type { Fields } from "./rpc.ts";
 
@@ -19,6 +21,19 @@ export interface Call<Method extends string = ListMethodName | CallMethodName> {
   readonly headers: Readonly<Record<string, string>>;
   /** Aborted when the caller cancels or leaves. */
   readonly signal: AbortSignal;
+  /** Set for a client of MCP 2025-11-25 and before that has one. */
+  readonly session?: LegacySession | undefined;
+  /** What the caller's client can do, as far as a node can bridge it. */
+  readonly capabilities: Fields;
   /** Sends progress to the caller; absent when it did not ask. */
   readonly progress?: ((params: Fields) => Promise<void>) | undefined;
+  /** Sends log messages to the caller; absent when it did not ask. */
+  readonly log?: Logger | undefined;
+}
+
+/** The caller's ear for log messages. */
+export interface Logger {
+  /** The mildest level that the caller wants. */
+  readonly level: LogLevel;
+  send(params: Fields): Promise<void>;
 }

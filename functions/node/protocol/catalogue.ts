@@ -1,5 +1,6 @@
 import { toJSONSchema } from "zod/v4/core";
 import type { FunctionDefinition, Prompt, Resource, Tool } from "../define.ts";
+import { type MirroredArgument, mirroredArguments, withMirrored } from "./param-headers.ts";
 import type { Fields } from "./rpc.ts";
 import { isTemplate, type UriTemplate, uriTemplate } from "./uri-template.ts";
 import type { ListMethodName } from "./methods.ts";
@@ -15,8 +16,10 @@ export interface Catalogue {
   readonly functions: readonly string[];
   /** Entries as lists give them, in order of definition. */
   readonly lists: Readonly<Record<ListMethodName, readonly Fields[]>>;
-  tool(name: string): Owned<Tool> | undefined;
+  tool(name: string): (Owned<Tool> & { readonly mirrored: readonly MirroredArgument[] }) | undefined;
   prompt(name: string): Owned<Prompt> | undefined;
+  /** The resource or template that a list gives with this very text. */
+  listedResource(uri: string): Owned<Resource> | undefined;
   /** The resource with this URI, or the first template that fits. */
   resource(uri: string): (Owned<Resource> & { readonly variables: Readonly<Record<string, string>> }) | undefined;
 }
@@ -42,10 +45,13 @@ export function catalogue(functions: readonly FunctionDefinition[]): Catalogue {
     .filter(([uri]) => isTemplate(uri))
     .map(([uri, owned]) => [uriTemplate(uri), owned]);
 
+  const toolEntries = new Map([...tools].map(([name, owned]) => [name, toolEntry(name, owned)]));
+  const mirrored = new Map([...toolEntries].map(([name, entry]) => [name, mirroredOf(name, entry)]));
+
   return {
     functions: names,
     lists: {
-      "tools/list": [...tools].map(([name, owned]) => toolEntry(name, owned)),
+      "tools/list": [...toolEntries.values()],
       "prompts/list": [...prompts].map(([name, owned]) => promptEntry(name, owned.definition)),
       "resources/list": [...resources]
         .filter(([uri]) => !isTemplate(uri))
@@ -54,8 +60,12 @@ export function catalogue(functions: readonly FunctionDefinition[]): Catalogue {
         .filter(([uri]) => isTemplate(uri))
         .map(([uri, owned]) => resourceEntry("uriTemplate", uri, owned.definition)),
     },
-    tool: (name) => tools.get(name),
+    tool(name) {
+      const owned = tools.get(name);
+      return owned && { ...owned, mirrored: mirrored.get(name) ?? [] };
+    },
     prompt: (name) => prompts.get(name),
+    listedResource: (uri) => resources.get(uri),
     resource(uri) {
       const exact = isTemplate(uri) ? undefined : resources.get(uri);
       if (exact) return { ...exact, variables: {} };
@@ -88,14 +98,16 @@ function collect<T>(
 }
 
 function toolEntry(name: string, { functionName, definition }: Owned<Tool>): Fields {
-  const { title, description, input, output, annotations } = definition;
+  const { title, description, input, inputSchema, headers, output, annotations, icons } = definition;
+  const schema = inputSchema ?? objectSchema(input, "input");
   return {
     name,
     ...(title !== undefined && { title }),
     description,
-    inputSchema: objectSchema(input, "input"),
+    inputSchema: headers ? withMirrored(schema, headers) : schema,
     ...(output && { outputSchema: objectSchema(output, "output") }),
     ...(annotations && { annotations }),
+    ...(icons && { icons }),
   };
 
   function objectSchema(schema: Tool["input"], io: "input" | "output"): Fields {
@@ -106,21 +118,35 @@ function toolEntry(name: string, { functionName, definition }: Owned<Tool>): Fie
   }
 }
 
-function promptEntry(name: string, { title, description, arguments: declared }: Prompt): Fields {
+function mirroredOf(name: string, { inputSchema }: Fields): readonly MirroredArgument[] {
+  const found = mirroredArguments(inputSchema);
+  if (!found)
+    throw new Error(
+      `the tool ${name}: a header of an argument must be an HTTP token, used once, for a string, number or boolean`,
+    );
+  return found;
+}
+
+function promptEntry(name: string, { title, description, arguments: declared, icons }: Prompt): Fields {
   return {
     name,
     ...(title !== undefined && { title }),
     ...(description !== undefined && { description }),
     ...(declared && {
-      arguments: Object.entries(declared).map(([argument, options]) => ({ name: argument, ...options })),
+      arguments: Object.entries(declared).map(([argument, { description, required }]) => ({
+        name: argument,
+        ...(description !== undefined && { description }),
+        ...(required !== undefined && { required }),
+      })),
     }),
+    ...(icons && { icons }),
   };
 }
 
 function resourceEntry(
   field: "uri" | "uriTemplate",
   uri: string,
-  { name, title, description, mimeType }: Resource,
+  { name, title, description, mimeType, annotations, icons }: Resource,
 ): Fields {
   return {
     [field]: uri,
@@ -128,5 +154,7 @@ function resourceEntry(
     ...(title !== undefined && { title }),
     ...(description !== undefined && { description }),
     ...(mimeType !== undefined && { mimeType }),
+    ...(annotations && { annotations }),
+    ...(icons && { icons }),
   };
 }

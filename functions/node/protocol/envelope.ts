@@ -1,3 +1,4 @@
+import type { HeaderReader } from "../platform.ts";
 import { type Fields, isFields, reservedMetaPrefix } from "./rpc.ts";
 
 /** How the node names itself to MCP clients. */
@@ -12,6 +13,6 @@ export function callMeta(meta: unknown): Fields {
 }
 
 /** The headers that mirror tool arguments; a node that does not know them must pass them on. */
-export function paramHeaders(headers: Headers): Readonly<Record<string, string>> {
+export function paramHeaders(headers: HeaderReader): Readonly<Record<string, string>> {
   return Object.fromEntries([...headers].filter(([name]) => name.startsWith("mcp-param-")));
 }

@@ -10,6 +10,8 @@ export const metaKey = {
   clientCapabilities: "io.modelcontextprotocol/clientCapabilities",
   clientInfo: "io.modelcontextprotocol/clientInfo",
   serverInfo: "io.modelcontextprotocol/serverInfo",
+  logLevel: "io.modelcontextprotocol/logLevel",
+  subscriptionId: "io.modelcontextprotocol/subscriptionId",
 } as const;
 export const reservedMetaPrefix = "io.modelcontextprotocol/";
 
@@ -21,8 +23,13 @@ export const peersKey = "io.github.ai-federation/peers";
 export const code = {
   parse: -32700,
   invalidRequest: -32600,
+  methodNotFound: -32601,
   invalidParams: -32602,
   internal: -32603,
+  /** A header and the body say different things. */
+  headerMismatch: -32020,
+  /** `data.requiredCapabilities` says what the caller's client lacks. */
+  missingCapability: -32021,
   rateExceeded: 429,
   peerFailed: 502,
   unavailable: 503,
@@ -50,5 +57,5 @@ export function isFields(value: unknown): value is Fields {
 
 /** The answer to a name that is unknown or not allowed: the caller cannot tell which. */
 export function unknownName(what: "tool" | "prompt" | "resource", name: string): RpcError {
-  return new RpcError(code.invalidParams, `Unknown ${what}: ${name}`);
+  return new RpcError(code.invalidParams, `Unknown ${what}: ${name}`, what === "resource" ? { uri: name } : undefined);
 }

@@ -1,10 +1,10 @@
-import type { Audit, AuditRecord } from "../observe/audit.ts";
+import { type Audit, type AuditRecord, outcomeOf } from "../observe/audit.ts";
 import type { NodeConfig } from "../platform.ts";
 import { decide } from "../security/policy.ts";
 import { countCall, secondsToNextWindow } from "../security/rate.ts";
 import type { State } from "../state/state.ts";
 import type { Call } from "./call.ts";
-import { type CallMethodName, callMethods } from "./methods.ts";
+import { type CallMethodName, subjectOf } from "./methods.ts";
 import type { RunOwn } from "./own-call.ts";
 import { callIdKey, code, type Fields, isFields, RpcError, unknownName } from "./rpc.ts";
 
@@ -22,7 +22,7 @@ export interface ServeOwnOptions {
 export function ownServer({ config, state, audit, run, waitUntil }: ServeOwnOptions): ServeOwn {
   return async (call, name) => {
     const { method, principal, held, callId } = call;
-    const { kind, what } = callMethods[method];
+    const { kind, what } = subjectOf(method, call.params);
     const started = Date.now();
     const base = {
       time: new Date(started).toISOString(),
@@ -74,7 +74,7 @@ export function ownServer({ config, state, audit, run, waitUntil }: ServeOwnOpti
     try {
       await audit.write({
         ...allowed,
-        outcome: result["isError"] === true ? "tool_error" : "ok",
+        outcome: outcomeOf(result),
         ms: Date.now() - started,
       });
     } catch (cause) {

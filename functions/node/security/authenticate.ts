@@ -1,8 +1,9 @@
 import type { CatchUp } from "../federation/catch-up.ts";
 import type { HeldManifest } from "../federation/held-manifest.ts";
 import { hopTokenType, userTokenType } from "../federation/manifest.ts";
-import type { NodeConfig } from "../platform.ts";
+import type { HeaderReader, NodeConfig } from "../platform.ts";
 import { verifyHopToken } from "./hop-token.ts";
+import { BoundedMap } from "../state/bounded-map.ts";
 import type { Principal } from "./principal.ts";
 import type { ReplayGuard } from "./replay.ts";
 import { parseToken, type UnverifiedToken } from "./token-keys.ts";
@@ -18,16 +19,40 @@ export interface Authenticated {
 export type Authenticate = (token: string, held: HeldManifest) => Promise<Authenticated>;
 
 /** The text of the request's bearer token. Throws `Unauthorized` when there is none. */
-export function bearerToken(request: Request): string {
-  const found = /^Bearer +([A-Za-z0-9._~+/=-]+)$/i.exec(request.headers.get("authorization") ?? "");
+export function bearerToken({ headers }: { readonly headers: HeaderReader }): string {
+  const found = /^Bearer +([A-Za-z0-9._~+/=-]+)$/i.exec(headers.get("authorization") ?? "");
   if (!found) throw new Unauthorized(401, undefined, "this endpoint needs a bearer token");
   return found[1] as string;
 }
 
+/** A user's token that was good when it was checked. */
+interface Checked {
+  readonly principal: Principal;
+  /** The manifest that it was checked by: any other, and it is checked again. */
+  readonly held: HeldManifest;
+  /** Milliseconds since 1970. The clock skew that a check allows is not added to it. */
+  readonly expires: number;
+}
+
+const maxChecked = 2_048;
+
 /** Makes the check of user tokens and hop tokens, which throws `Unauthorized`. */
 export function authenticator(config: NodeConfig, replay: ReplayGuard, catchUp: CatchUp): Authenticate {
+  // A signature stays as good as it was, so a user's token is checked once for each manifest. Hop tokens are used once anyway.
+  const checked = new BoundedMap<string, Checked>(maxChecked);
   return async (text, held) => {
+    const known = checked.get(text);
+    if (known && known.held === held && Date.now() < known.expires) return known;
+    if (known) checked.delete(text);
     const token = parseToken(text);
+    const authenticated = await authenticate(token, held);
+    const { exp } = token.claims;
+    if (!authenticated.principal.hop && typeof exp === "number")
+      checked.set(text, { ...authenticated, expires: exp * 1000 });
+    return authenticated;
+  };
+
+  async function authenticate(token: UnverifiedToken, held: HeldManifest): Promise<Authenticated> {
     let newest = held;
     let principal: Principal;
     try {
@@ -45,7 +70,7 @@ export function authenticator(config: NodeConfig, replay: ReplayGuard, catchUp: 
       stillListed(principal, newest);
     }
     return { principal, held: newest };
-  };
+  }
 
   async function verify(token: UnverifiedToken, { manifest }: HeldManifest): Promise<Principal> {
     const type =

@@ -48,6 +48,10 @@ export function memoryState(now: () => number = () => Date.now()): State {
       sequences.set(log, sequence);
       return key;
     },
+    async appendAll(log, values, options) {
+      for (const value of values) encodeValue(log, value);
+      for (const value of values) await this.append(log, value, options);
+    },
     async list(prefix, options) {
       const limit = pageSize(options);
       const after = options?.after ?? "";

@@ -17,6 +17,7 @@ export function scopedState(state: State, scope: string): State {
     put: async (key, value, options) => await state.put(inside(key), value, options),
     cas: async (key, expected, value, options) => await state.cas(inside(key), expected, value, options),
     append: async (log, value, options) => strip(await state.append(inside(log), value, options)),
+    appendAll: async (log, values, options) => await state.appendAll(inside(log), values, options),
     async list(prefix, options: ListOptions = {}) {
       const after = options.after === undefined ? {} : { after: scope + options.after };
       const page = await state.list(scope + prefix, { ...options, ...after });

@@ -49,6 +49,8 @@ export interface State {
    * Answers the whole key. Sequences of one log grow and are never given twice.
    */
   append(log: string, value: Json, options?: WriteOptions): Promise<string>;
+  /** As {@link append} for each value in turn, but all or none, at little more than the cost of one. */
+  appendAll(log: string, values: readonly Json[], options?: WriteOptions): Promise<void>;
   /** The entries whose keys start with `prefix`, a page at a time. */
   list(prefix: string, options?: ListOptions): Promise<StatePage>;
 }

@@ -313,7 +313,7 @@ test("a result is relayed with what this node does not know, an error with its c
   });
 });
 
-test("the fast path and the SDK answer alike", async () => {
+test("an answer is the same to those who ask for progress", async () => {
   const network = await TestNetwork.start();
   const token = await network.userToken("ada@acme", "acme/edge");
   const questions: [string, Record<string, unknown>][] = [
@@ -334,7 +334,6 @@ test("the fast path and the SDK answer alike", async () => {
   ];
   for (const era of ["modern", "legacy"] as const) {
     for (const [method, params] of questions) {
-      // A progress token, which no handler uses here, is what sends a request to the SDK.
       const fast = await ask(era, method, params, {});
       const slow = await ask(era, method, params, { progressToken: 7 });
       expect(slow, `${era} ${method} ${JSON.stringify(params)}`).toEqual(fast);

@@ -4,17 +4,28 @@ import { onTestFinished } from "vitest";
 import type { FunctionDefinition } from "../../../functions/node/define.ts";
 import { type Grant, type Manifest, manifestType, userTokenType } from "../../../functions/node/federation/manifest.ts";
 import { createNode } from "../../../functions/node/node.ts";
-import type { Node, NodeConfig, PrivateJwk, PublicJwk } from "../../../functions/node/platform.ts";
+import type { Node, NodeConfig, PrivateJwk, PublicJwk, UpstreamConfig } from "../../../functions/node/platform.ts";
 import { memoryState } from "../../../functions/node/state/memory.ts";
 import type { State } from "../../../functions/node/state/state.ts";
 import echo from "../../../functions/echo/index.ts";
 import meetingInfo from "../../../functions/meeting-info/index.ts";
+import { ClientSocket } from "./websocket/memory-socket.ts";
 
 /** A network to build: nodes by id with their functions, users by organization, grants. */
 export interface NetworkPlan {
   readonly nodes: Readonly<Record<string, readonly FunctionDefinition[]>>;
   readonly users: Readonly<Record<string, readonly string[]>>;
   readonly grants: readonly Grant[];
+  /** What their deployment says of nodes by id, where it says more than the rest. */
+  readonly deployed?: Readonly<Record<string, Deployed>>;
+  /** Third-party servers by origin. */
+  readonly servers?: Readonly<Record<string, (request: Request) => Promise<Response>>>;
+}
+
+export interface Deployed {
+  readonly prefix?: string;
+  readonly upstreams?: readonly UpstreamConfig[];
+  readonly secrets?: Readonly<Record<string, string>>;
 }
 
 /** What happens to requests for a node instead of being answered. */
@@ -33,6 +44,8 @@ export interface TestNode {
     readonly body: string;
   }[];
   trouble: Trouble | undefined;
+  /** The clients' ends of WebSockets that the node accepted, newest last. */
+  readonly sockets: ClientSocket[];
 }
 
 export interface Connection {
@@ -84,6 +97,7 @@ export class TestNetwork {
   readonly nodes: Readonly<Record<string, TestNode>>;
   /** The manifest that was published last. */
   manifest: Manifest;
+  readonly #plan: NetworkPlan;
   readonly #pending = new Set<Promise<unknown>>();
 
   private constructor(
@@ -94,9 +108,17 @@ export class TestNetwork {
   ) {
     this.root = root;
     this.issuers = issuers;
+    this.#plan = plan;
     this.nodes = Object.fromEntries(
       Object.entries(plan.nodes).map(([id, functions]) => {
-        const config = { network: networkName, node: id, url: urlOf(id), root: publicOf(root) };
+        const { upstreams } = plan.deployed?.[id] ?? {};
+        const config = {
+          network: networkName,
+          node: id,
+          url: urlOf(id),
+          root: publicOf(root),
+          ...(upstreams && { upstreams }),
+        };
         const node: TestNode = {
           config,
           key: keys[id] as PrivateJwk,
@@ -104,6 +126,7 @@ export class TestNetwork {
           node: undefined as unknown as Node,
           requests: [],
           trouble: undefined,
+          sockets: [],
         };
         node.node = this.#start(node, functions);
         return [id, node];
@@ -121,7 +144,7 @@ export class TestNetwork {
               organization,
               provider: "memory",
               url: urlOf(id),
-              prefix: id.replace("/", "-"),
+              prefix: plan.deployed?.[id]?.prefix ?? id.replace("/", "-"),
               functions: functions.map(({ name }) => name),
             },
           ];
@@ -241,6 +264,8 @@ export class TestNetwork {
   async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url);
     const target = Object.values(this.nodes).find(({ config }) => request.url.startsWith(`${config.url}/`));
+    const server = this.#plan.servers?.[url.origin];
+    if (server) return await server(request);
     if (!target) throw new TypeError(`nothing listens at ${url.origin}`);
     const path = request.url.slice(target.config.url.length);
     const body = request.body === null ? "" : await request.clone().text();
@@ -254,8 +279,14 @@ export class TestNetwork {
     return createNode(functions)({
       config: node.config,
       key: node.key,
+      upstreamSecrets: this.#plan.deployed?.[node.config.node]?.secrets ?? {},
       state: node.state,
       fetch: async (request) => await this.fetch(request),
+      upgrade: (_request, subprotocol) => {
+        const socket = new ClientSocket(subprotocol);
+        node.sockets.push(socket);
+        return { response: new Response("upgraded"), socket: socket.server() };
+      },
       waitUntil: (work) => {
         const settled = work
           .catch((cause: unknown) => console.error(cause))
