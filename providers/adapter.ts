@@ -64,6 +64,8 @@ export interface Deployment<Settings> {
   readonly config: Input<string>;
   /** Value of `FEDERATION_KEY`, JSON text; a secret. */
   readonly key: Input<string>;
+  /** Value of `FEDERATION_UPSTREAMS`, JSON text; a secret. Absent where no upstream wants one. */
+  readonly upstreamSecrets?: Input<string>;
   /** Component that owns the resources. */
   readonly parent: ComponentResource;
 }

@@ -56,7 +56,7 @@ export const cloudflare = {
   account: (organization, { api }, parent) =>
     new cloudflareSdk.Provider(`${organization}-cloudflare`, { baseUrl: api }, { parent }),
 
-  deploy({ name, node, url, settings, bundle, config, key, parent }, provider) {
+  deploy({ name, node, url, settings, bundle, config, key, upstreamSecrets, parent }, provider) {
     const { accountId } = settings;
     const label = node.replace("/", "-");
     const options = { parent, provider };
@@ -83,6 +83,9 @@ export const cloudflare = {
         bindings: [
           { type: "plain_text", name: "FEDERATION_CONFIG", text: config },
           { type: "secret_text", name: "FEDERATION_KEY", text: secret(key) },
+          ...(upstreamSecrets === undefined
+            ? []
+            : [{ type: "secret_text", name: "FEDERATION_UPSTREAMS", text: secret(upstreamSecrets) }]),
           { type: "durable_object_namespace", name: "STATE", className: stateClass },
         ],
       },

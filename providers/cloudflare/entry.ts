@@ -1,9 +1,10 @@
 import { waitUntil } from "cloudflare:workers";
 import type { DurableObjectNamespace } from "cloudflare:workers";
-import { readConfig } from "../../functions/node/platform.ts";
+import { readConfig, servePost } from "../../functions/node/platform.ts";
 import type { Node, NodeConfig, StartNode } from "../../functions/node/platform.ts";
 import { durableState } from "./state.ts";
 import type { Store } from "./state.ts";
+import { upgrade } from "./websocket.ts";
 
 export { NodeState } from "./state.ts";
 
@@ -11,6 +12,7 @@ export { NodeState } from "./state.ts";
 export interface Env {
   readonly FEDERATION_CONFIG: string;
   readonly FEDERATION_KEY: string;
+  readonly FEDERATION_UPSTREAMS?: string;
   readonly STATE: DurableObjectNamespace<Store>;
 }
 
@@ -23,28 +25,34 @@ export interface ExportedHandler {
 export function bridge(startNode: StartNode): ExportedHandler {
   let running: { readonly node: Node; readonly base: string } | undefined;
   return {
-    fetch(request, env) {
+    async fetch(request, env) {
       running ??= start(env);
-      return running.node.fetch(below(running.base, request));
+      const { node, base } = running;
+      return (await servePost(node, pathBelow(base, request), request)) ?? (await node.fetch(below(base, request)));
     },
   };
 
   function start(env: Env): { node: Node; base: string } {
-    const { config, key } = readConfig((name) => env[name as "FEDERATION_CONFIG" | "FEDERATION_KEY"]);
+    const told = readConfig((name) => env[name as "FEDERATION_CONFIG" | "FEDERATION_KEY" | "FEDERATION_UPSTREAMS"]);
     const node = startNode({
-      config,
-      key,
+      ...told,
       state: durableState(env.STATE),
       fetch: (request) => fetch(request),
       waitUntil,
+      upgrade,
     });
-    return { node, base: basePath(config) };
+    return { node, base: basePath(told.config) };
   }
 }
 
 /** Path of the node's public URL: what a custom domain may leave in front of the node's own paths. */
 function basePath(config: NodeConfig): string {
   return new URL(config.url).pathname.replace(/\/$/, "");
+}
+
+function pathBelow(base: string, { url }: Request): string {
+  const { pathname } = new URL(url);
+  return pathname.startsWith(`${base}/`) ? pathname.slice(base.length) : pathname;
 }
 
 /** The request with its path relative to the node; headers, body and upgrade pass through untouched. */

@@ -17,6 +17,7 @@ export interface Store {
     ttlSeconds: number | undefined,
   ): Promise<number | undefined>;
   append(log: string, value: string, ttlSeconds: number | undefined): Promise<string>;
+  appendAll(log: string, values: readonly string[], ttlSeconds: number | undefined): Promise<void>;
   scan(prefix: string, after: string, limit: number): Promise<Row[]>;
 }
 
@@ -47,6 +48,15 @@ export function durableState(namespace: DurableObjectNamespace<Store>): State {
     async append(log, value, options) {
       checkKey(logKey(log, 0));
       return store().append(log, encodeValue(log, value), ttl(options));
+    },
+
+    async appendAll(log, values, options) {
+      checkKey(logKey(log, 0));
+      await store().appendAll(
+        log,
+        values.map((value) => encodeValue(log, value)),
+        ttl(options),
+      );
     },
 
     async list(prefix, options) {
@@ -117,19 +127,16 @@ export class NodeState extends DurableObject implements Store {
   }
 
   async append(log: string, value: string, ttlSeconds: number | undefined): Promise<string> {
-    const key = this.ctx.storage.transactionSync(() => {
-      const [row] = this.#sql
-        .exec<{ last: number }>(
-          "INSERT INTO sequences (log, last) VALUES (?, 1) ON CONFLICT (log) DO UPDATE SET last = last + 1 RETURNING last",
-          log,
-        )
-        .toArray();
-      const key = logKey(log, row!.last);
-      this.#store(key, value, (this.#alive(key)?.version ?? 0) + 1, ttlSeconds);
-      return key;
-    });
+    const key = this.ctx.storage.transactionSync(() => this.#append(log, value, ttlSeconds));
     if (ttlSeconds !== undefined) await this.#sweepLater();
     return key;
+  }
+
+  async appendAll(log: string, values: readonly string[], ttlSeconds: number | undefined): Promise<void> {
+    this.ctx.storage.transactionSync(() => {
+      for (const value of values) this.#append(log, value, ttlSeconds);
+    });
+    if (ttlSeconds !== undefined) await this.#sweepLater();
   }
 
   async scan(prefix: string, after: string, limit: number): Promise<Row[]> {
@@ -162,6 +169,18 @@ export class NodeState extends DurableObject implements Store {
         Date.now(),
       )
       .toArray()[0];
+  }
+
+  #append(log: string, value: string, ttlSeconds: number | undefined): string {
+    const [row] = this.#sql
+      .exec<{ last: number }>(
+        "INSERT INTO sequences (log, last) VALUES (?, 1) ON CONFLICT (log) DO UPDATE SET last = last + 1 RETURNING last",
+        log,
+      )
+      .toArray();
+    const key = logKey(log, row!.last);
+    this.#store(key, value, (this.#alive(key)?.version ?? 0) + 1, ttlSeconds);
+    return key;
   }
 
   #store(key: string, value: string, version: number, ttlSeconds: number | undefined): void {

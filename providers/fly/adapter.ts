@@ -70,7 +70,14 @@ function deploy(deployment: Deployment<FlySettings>): Deployed {
   const inApp = { parent, dependsOn: [app] };
   const secrets = new FlySecrets(
     `${name}-secrets`,
-    { api, app: name, values: { FEDERATION_KEY: deployment.key } },
+    {
+      api,
+      app: name,
+      values: {
+        FEDERATION_KEY: deployment.key,
+        ...(deployment.upstreamSecrets && { FEDERATION_UPSTREAMS: deployment.upstreamSecrets }),
+      },
+    },
     { ...inApp, deletedWith: app },
   );
   const volume = new FlyVolume(

@@ -57,8 +57,8 @@ export function openState(path: string): SqliteState {
     WHERE key = :key AND version = :expected AND ${alive}
     RETURNING version`);
   const nextSequence = database.prepare(`
-    INSERT INTO sequences (log, last) VALUES (:log, 1)
-    ON CONFLICT (log) DO UPDATE SET last = last + 1 RETURNING last`);
+    INSERT INTO sequences (log, last) VALUES (:log, :count)
+    ON CONFLICT (log) DO UPDATE SET last = last + :count RETURNING last`);
   const list = database.prepare(`
     SELECT key, value, version FROM entries
     WHERE key >= :prefix AND key < :end AND key > :after AND ${alive}
@@ -91,10 +91,18 @@ export function openState(path: string): SqliteState {
       encodeValue(log, value);
       expiry(options, 0);
       return transaction(() => {
-        const { last } = nextSequence.get({ log }) as { last: number };
+        const { last } = nextSequence.get({ log, count: 1 }) as { last: number };
         const key = logKey(log, last);
         write(key, value, options);
         return key;
+      });
+    },
+
+    async appendAll(log, values, options) {
+      checkKey(logKey(log, 0));
+      transaction(() => {
+        const { last } = nextSequence.get({ log, count: values.length }) as { last: number };
+        values.forEach((value, n) => write(logKey(log, last - values.length + 1 + n), value, options));
       });
     },
 

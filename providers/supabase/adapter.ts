@@ -52,7 +52,12 @@ class SupabaseSecrets extends CustomResource {
   declare readonly revision: Output<number>;
   constructor(
     name: string,
-    args: ProjectArgs & { slug: Input<string>; config: Input<string>; key: Input<string> },
+    args: ProjectArgs & {
+      slug: Input<string>;
+      config: Input<string>;
+      key: Input<string>;
+      upstreams?: Input<string>;
+    },
     options?: CustomResourceOptions,
   ) {
     super("federation:index:SupabaseSecrets", name, { ...args, revision: undefined }, options);
@@ -110,9 +115,13 @@ export const supabase = {
     return { database: new SupabaseDatabase(`${organization}-supabase`, args, { parent }) };
   },
 
-  deploy({ name: slug, settings, bundle, config, key, parent }, { database }) {
+  deploy({ name: slug, settings, bundle, config, key, upstreamSecrets, parent }, { database }) {
     const { api, projectRef } = settings;
-    const secrets = new SupabaseSecrets(`${slug}-secrets`, { api, projectRef, slug, config, key }, { parent });
+    const secrets = new SupabaseSecrets(
+      `${slug}-secrets`,
+      { api, projectRef, slug, config, key, ...(upstreamSecrets && { upstreams: upstreamSecrets }) },
+      { parent },
+    );
     const edgeFunction = new SupabaseFunction(
       `${slug}-function`,
       {

@@ -1,6 +1,7 @@
-import { type Node, readConfig, type StartNode } from "../../functions/node/platform.ts";
+import { type Node, readConfig, servePost, type StartNode } from "../../functions/node/platform.ts";
 import { secretName, type SecretVariable } from "./names.ts";
 import { connect, openState } from "./state.ts";
+import { standFor, upgrade } from "./websocket.ts";
 
 declare const Deno: {
   readonly env: { get(name: string): string | undefined };
@@ -33,7 +34,9 @@ export function bridge(startNode: StartNode): void {
       }
       nodes.set(slug, node);
     }
-    return node.fetch(new Request(url, request));
+    const posted = await servePost(node, url.pathname, request);
+    if (posted) return posted;
+    return node.fetch(standFor(new Request(url, request), request));
   });
 }
 
@@ -43,6 +46,7 @@ function start(startNode: StartNode, slug: string): Node {
     state: openState(connect(required("SUPABASE_URL"), serviceKey()), slug),
     fetch: (request) => fetch(request),
     waitUntil,
+    upgrade,
   });
 }
 

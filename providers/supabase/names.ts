@@ -1,5 +1,5 @@
 /** What a node is told; see `readConfig`. */
-export type SecretVariable = "FEDERATION_CONFIG" | "FEDERATION_KEY";
+export type SecretVariable = "FEDERATION_CONFIG" | "FEDERATION_KEY" | "FEDERATION_UPSTREAMS";
 
 /** Secrets of a project are visible to all of its functions, so the names of a node's secrets carry its slug. */
 export function secretName(variable: SecretVariable, slug: string): string {

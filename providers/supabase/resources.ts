@@ -83,6 +83,8 @@ const secretsInputs = z.strictObject({
   config: z.string(),
   /** Value of the node's `FEDERATION_KEY`. */
   key: z.string(),
+  /** Value of the node's `FEDERATION_UPSTREAMS`. */
+  upstreams: z.string().optional(),
 });
 type SecretsInputs = z.output<typeof secretsInputs>;
 interface SecretsOutputs {
@@ -95,7 +97,7 @@ const secrets = defineResource<SecretsInputs, SecretsOutputs>({
   token: "federation:index:SupabaseSecrets",
   description: "The secrets of one node in a Supabase project",
   inputs: secretsInputs,
-  secrets: ["key"],
+  secrets: ["key", "upstreams"],
   replaceOn: ["api", "projectRef", "slug"],
   preview: (_inputs, old) => ({ revision: (old?.revision ?? 0) + 1 }),
   async create(inputs, { signal }) {
@@ -113,15 +115,20 @@ const secrets = defineResource<SecretsInputs, SecretsOutputs>({
     };
     const config = observe("FEDERATION_CONFIG", stored?.inputs.config);
     const key = observe("FEDERATION_KEY", stored?.inputs.key);
+    const upstreams = observe("FEDERATION_UPSTREAMS", stored?.inputs.upstreams);
     if (config === undefined && key === undefined) return undefined;
     return {
       id,
-      inputs: { ...address, slug, config: config ?? "", key: key ?? "" },
+      inputs: { ...address, slug, config: config ?? "", key: key ?? "", ...(upstreams !== undefined && { upstreams }) },
       outputs: stored?.outputs ?? { revision: 0 },
     };
   },
   async update(_id, inputs, stored, { signal }) {
-    await managementApi(inputs, signal).setSecrets(secretValues(inputs));
+    const api = managementApi(inputs, signal);
+    const values = secretValues(inputs);
+    await api.setSecrets(values);
+    const left = Object.keys(secretValues(stored.inputs)).filter((name) => !(name in values));
+    if (left.length > 0) await api.deleteSecrets(left);
     return { outputs: { revision: stored.outputs.revision + 1 } };
   },
   async delete(_id, { inputs }, { signal }) {
@@ -129,8 +136,12 @@ const secrets = defineResource<SecretsInputs, SecretsOutputs>({
   },
 });
 
-function secretValues({ slug, config, key }: SecretsInputs): Record<string, string> {
-  return { [secretName("FEDERATION_CONFIG", slug)]: config, [secretName("FEDERATION_KEY", slug)]: key };
+function secretValues({ slug, config, key, upstreams }: SecretsInputs): Record<string, string> {
+  return {
+    [secretName("FEDERATION_CONFIG", slug)]: config,
+    [secretName("FEDERATION_KEY", slug)]: key,
+    ...(upstreams !== undefined && { [secretName("FEDERATION_UPSTREAMS", slug)]: upstreams }),
+  };
 }
 
 const functionInputs = z.strictObject({

@@ -1,11 +1,12 @@
 /** Grows with every change of {@link schemaSql}. */
-export const schemaVersion = 1;
+export const schemaVersion = 2;
 
 const signatures = [
   "federation_state_get(text, text)",
   "federation_state_put(text, text, text, double precision)",
   "federation_state_cas(text, text, bigint, text, double precision)",
   "federation_state_append(text, text, text, double precision)",
+  "federation_state_append_all(text, text, text[], double precision)",
   "federation_state_list(text, text, text, integer)",
 ].map((signature) => `public.${signature}`);
 
@@ -113,6 +114,20 @@ begin
   returning l.last into sequence;
   perform public.federation_state_put(p_node, p_log || '/' || lpad(sequence::text, 16, '0'), p_value, p_ttl);
   return sequence;
+end
+$$;
+
+create or replace function public.federation_state_append_all(p_node text, p_log text, p_values text[], p_ttl double precision) returns void
+language plpgsql volatile set search_path = '' as $$
+declare last_one bigint;
+begin
+  if p_ttl is not null then perform federation.purge(); end if;
+  insert into federation.log as l (node, name, last) values (p_node, p_log, cardinality(p_values))
+  on conflict (node, name) do update set last = l.last + excluded.last
+  returning l.last into last_one;
+  insert into federation.entry (node, key, value, version, expires_at)
+  select p_node, p_log || '/' || lpad((last_one - cardinality(p_values) + given.place)::text, 16, '0'), given.value, 1, federation.expiry(p_ttl)
+  from unnest(p_values) with ordinality as given (value, place);
 end
 $$;
 

@@ -21,7 +21,7 @@ export function connect(url: string, serviceKey: string): SupabaseClient {
 
 /** The state of one node, kept apart from other nodes of the project by its slug. Each method is one call of a function of `schema.ts`. */
 export function openState(client: SupabaseClient, slug: string): State {
-  return { get, put, cas, append, list };
+  return { get, put, cas, append, appendAll, list };
 
   async function get(key: string): Promise<StateEntry | undefined> {
     checkKey(key);
@@ -51,6 +51,13 @@ export function openState(client: SupabaseClient, slug: string): State {
     return logKey(log, sequence);
   }
 
+  async function appendAll(log: string, values: readonly Json[], options?: WriteOptions): Promise<void> {
+    const longest = logKey(log, 0);
+    checkKey(longest);
+    const texts = values.map((value) => encodeValue(longest, value));
+    await call<null>("append_all", { p_log: log, p_values: texts, p_ttl: ttl(options) });
+  }
+
   async function list(prefix: string, options?: ListOptions): Promise<StatePage> {
     const args = { p_prefix: prefix, p_after: options?.after ?? "", p_limit: pageSize(options) };
     const page = await call<{ entries: { key: string; value: string; version: number }[]; more: boolean }>(
@@ -62,7 +69,10 @@ export function openState(client: SupabaseClient, slug: string): State {
     return page.more && last ? { entries, next: last.key } : { entries };
   }
 
-  async function call<Result>(method: string, args: Record<string, string | number | null>): Promise<Result> {
+  async function call<Result>(
+    method: string,
+    args: Record<string, string | readonly string[] | number | null>,
+  ): Promise<Result> {
     const { data, error, status } = await client.rpc(`federation_state_${method}`, { p_node: slug, ...args });
     if (!error) return data as Result;
     // Of the error only the code: details of a database error may quote the row.

@@ -18,6 +18,7 @@ const scripts = `/accounts/${account}/workers/scripts`;
 const workers = `/accounts/${account}/workers/workers`;
 const sqlite = { NodeState: { type: "durable-object", storage: "sqlite" } };
 const counter = `({ state, config }) => ({
+  postMcp(posted) { return this.fetch(posted.toRequest()); },
   async fetch(request) {
     const url = new URL(request.url);
     if (request.headers.get("upgrade") === "websocket") {

@@ -6,6 +6,7 @@ import type { TestCloud } from "./local.ts";
 
 /** A node that offers its state over HTTP: `POST /state` with `[method, ...arguments]`. */
 const stateServer = `({ state }) => ({
+  postMcp(posted) { return this.fetch(posted.toRequest()); },
   async fetch(request) {
     const [method, ...args] = await request.json();
     try {
@@ -47,6 +48,7 @@ function remoteState(base: string): State {
     put: (key, value, options) => call("put", key, value, options ?? undefined),
     cas: (key, expected, value, options) => call("cas", key, expected, value, options),
     append: (log, value: Json, options) => call("append", log, value, options),
+    appendAll: async (log, values, options) => void (await call("appendAll", log, values, options ?? undefined)),
     list: (prefix, options) => call("list", prefix, options),
   };
 }

@@ -86,6 +86,7 @@ export function nodeBundle(source: string): Promise<string> {
 
 /** A node that tells what it got and keeps a counter in its state. */
 export const echoNode = `return {
+  postMcp(posted) { return this.fetch(posted.toRequest()); },
   async fetch(request) {
     const { pathname, search } = new URL(request.url);
     if (pathname === "/health") return new Response("ok");

@@ -203,7 +203,7 @@ describe("Supabase under the real engine", () => {
           secretsRevision: 0,
         }),
         expect.objectContaining({ ...common, slug: "net-acme-hub", config: "" }),
-        expect.objectContaining({ ...common, owner: "supabase-engine/test/acme", version: 1 }),
+        expect.objectContaining({ ...common, owner: "supabase-engine/test/acme", version: 2 }),
       ]),
     );
     expect(JSON.stringify(imported)).not.toContain(config);

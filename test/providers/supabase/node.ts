@@ -11,6 +11,7 @@ let starts = 0;
 bridge((platform) => {
   const start = ++starts;
   return {
+    postMcp(posted) { return this.fetch(posted.toRequest()); },
     async fetch(request) {
       const url = new URL(request.url);
       if (url.pathname === "/count") {

@@ -70,6 +70,7 @@ describe("who may call the functions of the state", () => {
     federation_state_put: { p_node: "n", p_key: "k", p_value: "1", p_ttl: null },
     federation_state_cas: { p_node: "n", p_key: "k", p_expected: 0, p_value: "1", p_ttl: null },
     federation_state_append: { p_node: "n", p_log: "l", p_value: "1", p_ttl: null },
+    federation_state_append_all: { p_node: "n", p_log: "l", p_values: ["1"], p_ttl: null },
     federation_state_list: { p_node: "n", p_prefix: "", p_after: "", p_limit: 1 },
   };
 
