@@ -16,6 +16,10 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
   call: { summary: "call a tool", load: () => import("./commands/call.ts") },
   token: { summary: "an access token for a user", load: () => import("./commands/token.ts") },
   audit: { summary: "who called what on a node", load: () => import("./commands/audit.ts") },
+  "server-json": {
+    summary: "a server.json that publishes a node to the MCP registry",
+    load: () => import("./commands/server-json.ts"),
+  },
   cloud: { summary: "start, stop or look at the local cloud", load: () => import("./commands/cloud.ts") },
   down: { summary: "stop the local cloud; what was deployed stays on disk", load: () => import("./commands/down.ts") },
 };
@@ -23,7 +27,7 @@ const commands: Readonly<Record<string, { readonly summary: string; load(): Prom
 const overview = `usage: federation COMMAND [arguments]
 
 ${Object.entries(commands)
-  .map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(13)}${summary}`)
   .join("\n")}
 
 \`federation COMMAND --help\` says more. Exit codes: 0 done, 1 failed, 2 called in a wrong way.

@@ -1,4 +1,4 @@
-import { ComponentResource, type ComponentResourceOptions } from "@pulumi/pulumi";
+import { ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import type { Bundle, ProviderAdapter, ProviderName } from "../providers/adapter.ts";
 import { SigningKey } from "./keys.ts";
 import { manifestArgs } from "./manifest.ts";
@@ -11,6 +11,8 @@ export interface FederationArgs {
   /** Compiled bundles by id. */
   readonly bundles: ReadonlyMap<string, Bundle>;
   readonly adapters: Readonly<Record<ProviderName, ProviderAdapter>>;
+  /** `FEDERATION_UPSTREAMS` by node id. */
+  readonly upstreamSecrets: ReadonlyMap<string, Output<string>>;
 }
 
 /** A whole network: keys, nodes, and the manifest that wires them. Nodes deploy in parallel; none waits for a peer. */
@@ -20,7 +22,11 @@ export class Federation extends ComponentResource {
   readonly issuerKeys: ReadonlyMap<string, SigningKey>;
   readonly wiring: Wiring;
 
-  constructor(name: string, { plan, bundles, adapters }: FederationArgs, options?: ComponentResourceOptions) {
+  constructor(
+    name: string,
+    { plan, bundles, adapters, upstreamSecrets }: FederationArgs,
+    options?: ComponentResourceOptions,
+  ) {
     super("federation:infra:Federation", name, {}, options);
     const root = new SigningKey("root-key", { owner: "root", epoch: 1 }, { parent: this });
     this.issuerKeys = new Map(
@@ -43,8 +49,9 @@ export class Federation extends ComponentResource {
           account: accounts.get(account),
           bundle: bundles.get(node.bundle)!,
           root: root.publicKey,
+          upstreamSecrets: upstreamSecrets.get(node.id),
         };
-        return [node.id, new FederationNode(node.prefix, args, { parent: this })];
+        return [node.id, new FederationNode(`${node.organization}-${node.name}`, args, { parent: this })];
       }),
     );
 

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { Config, log } from "@pulumi/pulumi";
+import { Config, log, output } from "@pulumi/pulumi";
 import { adapters, bundle, functionNames, providerNames } from "../providers/index.ts";
 import { ConfigError } from "./errors.ts";
 import { Federation } from "./federation.ts";
@@ -7,10 +7,13 @@ import { stackOutputs } from "./outputs.ts";
 import { type Plan, bundleProblems, makePlan } from "./plan.ts";
 import { referenceProblems } from "./references.ts";
 import { parseTopology, topologyKey } from "./topology.ts";
+import { upstreamSecrets } from "./upstream-secrets.ts";
+import { type UpstreamSecrets, upstreamSecretsKey } from "./upstreams.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-const plan = planOf(new Config().getObject(topologyKey));
+const config = new Config();
+const plan = planOf(config.getObject(topologyKey));
 for (const notice of plan.notices) await log.warn(notice);
 
 const bundles = new Map(
@@ -25,7 +28,12 @@ const bundles = new Map(
 const tooLarge = bundleProblems(plan, bundles, adapters);
 if (tooLarge.length > 0) throw new ConfigError(tooLarge);
 
-const federation = new Federation(plan.network, { plan, bundles, adapters });
+const federation = new Federation(plan.network, {
+  plan,
+  bundles,
+  adapters,
+  upstreamSecrets: upstreamSecrets(plan, output(config.getSecretObject<UpstreamSecrets>(upstreamSecretsKey))),
+});
 
 export const { network, nodes, manifest, issuers } = stackOutputs(plan, federation, adapters);
 

@@ -10,7 +10,7 @@ export function physicalName(network: string, organization: string, node: string
   return `${network}-${organization}-${node}`;
 }
 
-/** What the names of a node's tools and prompts carry on other nodes: `globex-compute` makes `globex-compute.echo`. */
+/** What the names of a node's tools and prompts carry on other nodes if nothing else is configured: `globex-compute` makes `globex-compute.echo`. */
 export function peerPrefix(organization: string, node: string): string {
   return `${organization}-${node}`;
 }

@@ -18,6 +18,8 @@ export interface FederationNodeArgs {
   /** What the adapter's `account` answered for the node's organization. */
   readonly account: unknown;
   readonly bundle: Bundle;
+  /** `FEDERATION_UPSTREAMS`, where the node needs it. */
+  readonly upstreamSecrets?: Output<string> | undefined;
   /** Public half of the network's root key. */
   readonly root: Output<PublicJwk>;
 }
@@ -41,8 +43,15 @@ export class FederationNode extends ComponentResource {
         url: node.url,
         settings: node.settings,
         bundle: args.bundle,
-        config: jsonStringify({ network: args.network, node: node.id, url: node.url, root: args.root }),
+        config: jsonStringify({
+          network: args.network,
+          node: node.id,
+          url: node.url,
+          root: args.root,
+          ...(node.upstreams.length > 0 && { upstreams: node.upstreams }),
+        }),
         key: key.privateKey,
+        ...(args.upstreamSecrets && { upstreamSecrets: args.upstreamSecrets }),
         parent: this,
       },
       args.account,

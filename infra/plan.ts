@@ -1,8 +1,10 @@
+import type { UpstreamConfig } from "../functions/node/platform.ts";
 import type { Grant, Manifest, NodeId } from "../functions/node/federation/manifest.ts";
 import type { Bundle, NameRule, ProviderAdapter, ProviderName } from "../providers/adapter.ts";
 import type { Problem } from "./errors.ts";
 import { collisions, fits, nodeId, peerPrefix, physicalName } from "./naming.ts";
 import type { Organization, Topology } from "./topology.ts";
+import { planUpstreams, upstreamProblems } from "./upstreams.ts";
 
 /** What the plan must know beside the topology. */
 export interface Facts {
@@ -21,6 +23,7 @@ export interface PlannedNode {
   readonly prefix: string;
   /** Sorted, without doubles. */
   readonly functions: readonly string[];
+  readonly upstreams: readonly UpstreamConfig[];
   /** Id of its bundle in {@link Plan.bundles}. */
   readonly bundle: string;
   /** Facts of the account, as the adapter's schema produced them. */
@@ -70,6 +73,7 @@ export function makePlan(
   const problems = [
     ...nodes.flatMap((node) => nameProblems(node, facts.adapters[node.provider].names)),
     ...collisionProblems(nodes),
+    ...upstreamProblems(nodes),
   ];
   if (problems.length > 0) return { problems };
 
@@ -117,8 +121,9 @@ function planNode(
     provider: node.provider,
     physicalName: physical,
     url: facts.adapters[node.provider].urlFor(physical, settings),
-    prefix: peerPrefix(organization, name),
+    prefix: node.prefix ?? peerPrefix(organization, name),
     functions,
+    upstreams: planUpstreams(node),
     bundle: `${node.provider}:${functions.join("+")}`,
     settings,
   };
@@ -192,8 +197,9 @@ function collisionProblems(nodes: readonly PlannedNode[]): Problem[] {
     path: keys.map((id) => `topology.organizations.${id.replace("/", ".nodes.")}`).join(" and "),
     value,
     problem: "get the same name",
-    allowed: "names of organization and node that stay apart once joined by a dash",
-    remedy: "Rename one of them.",
+    allowed:
+      "names of organization and node that stay apart once joined by a dash, and prefixes that differ; one may be empty",
+    remedy: "Rename one of them, or give it another prefix.",
   }));
 }
 

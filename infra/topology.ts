@@ -23,10 +23,49 @@ const time = z
   .overwrite((text) => text.replace(/^(\S+) (\S+) ([+-]\d\d)(\d\d) \S+$/, "$1T$2$3:$4").replace(/\+00:00$/, "Z"))
   .check(z.iso.datetime({ offset: true }));
 
+const prefix = z
+  .string()
+  .regex(/^([a-z][a-z0-9]*(-[a-z0-9]+)*)?$/, { error: `must be ${nameWords}, or empty` })
+  .max(61);
+const serverUrl = z
+  .url({ protocol: /^https?$/ })
+  .refine((url) => /^https:|^http:\/\/(localhost|127\.0\.0\.1|\[::1\])[:/]/.test(url), {
+    error: "must be an https URL; http only on this machine",
+  });
+
+const upstream = z
+  .strictObject({
+    url: serverUrl.describe("MCP endpoint of the server"),
+    prefix: prefix
+      .optional()
+      .describe(
+        "What its names carry on the node: prefix.tool, prefix+uri. Default: its name here; empty: they stay as they are",
+      ),
+    auth: z
+      .union(
+        [
+          z.enum(["none", "bearer"]),
+          z.strictObject({ tokenUrl: serverUrl, clientId: z.string().min(1), scope: z.string().min(1).optional() }),
+        ],
+        { error: "must be none, bearer, or { tokenUrl, clientId } for OAuth client credentials" },
+      )
+      .default("none")
+      .describe("How the node proves itself; the secret is in ai-federation:upstreamSecrets"),
+    era: z.enum(["auto", "modern", "legacy"]).default("auto").describe("Era of MCP that it speaks"),
+  })
+  .describe("A third-party MCP server that the node imports");
+
 const node = z
   .strictObject({
     provider: z.enum(providerNames as [ProviderName, ...ProviderName[]]).describe("Where the node runs"),
-    functions: z.array(z.string()).min(1).describe("Functions it runs: names of folders in functions/"),
+    functions: z.array(z.string()).default([]).describe("Functions it runs: names of folders in functions/"),
+    upstreams: z.record(name(30), upstream).optional().describe("Third-party MCP servers by name"),
+    prefix: prefix
+      .optional()
+      .describe("What its names carry on other nodes. Default: organization-node; empty: they stay as they are"),
+  })
+  .refine(({ functions, upstreams = {} }) => functions.length > 0 || Object.keys(upstreams).length > 0, {
+    error: "serves nothing: name functions or upstreams",
   })
   .describe("One deployed MCP function");
 
