@@ -133,6 +133,43 @@ export function stateContract(name: string, open: () => Promise<State>): void {
       });
     });
 
+    describe("appendAll", () => {
+      test("appends each value in order, among others that append one by one", async () => {
+        const state = await open();
+        const first = await state.append("batch", "one");
+        await state.appendAll("batch", ["two", { three: 3 }, "\u0000"], { ttlSeconds: 600 });
+        await Promise.all([
+          state.appendAll(
+            "batch",
+            Array.from({ length: 20 }, (_, n) => n),
+          ),
+          state.append("batch", "between"),
+          state.appendAll(
+            "batch",
+            Array.from({ length: 20 }, (_, n) => n + 20),
+          ),
+        ]);
+        const { entries } = await state.list("batch/", { limit: 1000 });
+        expect(entries[0]).toEqual({ key: first, value: "one", version: 1 });
+        expect(entries.slice(1, 4).map(({ value }) => value)).toEqual(["two", { three: 3 }, "\u0000"]);
+        expect(entries).toHaveLength(45);
+        expect(new Set(entries.map(({ key }) => key)).size).toBe(45);
+        const numbers = entries.map(({ value }) => value).filter((value) => typeof value === "number");
+        expect(
+          numbers.filter((value) => value < 20),
+          "a batch keeps its order",
+        ).toEqual(Array.from({ length: 20 }, (_, n) => n));
+        expect((await state.append("batch", "last")) > (entries.at(-1)?.key ?? "")).toBe(true);
+      });
+
+      test("none is appended when one cannot be", async () => {
+        const state = await open();
+        const tooLarge = "v".repeat(maxValueBytes);
+        await expect(state.appendAll("all-or-none", [1, tooLarge])).rejects.toEqual(refusal);
+        expect((await state.list("all-or-none/")).entries).toEqual([]);
+      });
+    });
+
     describe("append", () => {
       test("keys are the log's name and a growing sequence of 16 digits", async () => {
         const state = await open();
