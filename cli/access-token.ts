@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { importJWK, SignJWT } from "jose";
-import { UsageError } from "./command.ts";
+import { UsageError } from "./errors.ts";
 import { subject, type DeployedNode, type Network, type User } from "./network.ts";
 
 const longestTtl = 24 * 3600;

@@ -1,16 +1,6 @@
 import type { parseArgs, ParseArgsConfig, ParseArgsOptionsConfig } from "node:util";
 import type { Project } from "./project.ts";
 
-/** Something the user can mend: shown without a stack, exit code 1. */
-export class CliError extends Error {
-  override readonly name = "CliError";
-}
-
-/** The command was called in a way it does not know: exit code 2. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
-
 /** Options that every command has. */
 export const commonOptions = {
   json: { type: "boolean", default: false },

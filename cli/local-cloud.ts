@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { CliError } from "./command.ts";
+import { CliError } from "./errors.ts";
 import type { Project } from "./project.ts";
 
 /** What the local cloud says of itself at `GET /`. */

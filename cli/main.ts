@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from "node:util";
-import { CliError, commonHelp, commonOptions, UsageError, type Command } from "./command.ts";
+import { commonHelp, commonOptions, type Command } from "./command.ts";
+import { CliError, UsageError } from "./errors.ts";
 import { findProject } from "./project.ts";
 
 const commands: Readonly<Record<string, { readonly summary: string; load(): Promise<{ default: Command }> }>> = {

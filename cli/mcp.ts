@@ -1,4 +1,4 @@
-import { CliError } from "./command.ts";
+import { CliError } from "./errors.ts";
 import { readEvents } from "./event-stream.ts";
 
 const protocolVersion = "2026-07-28";

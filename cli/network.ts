@@ -1,4 +1,4 @@
-import { CliError } from "./command.ts";
+import { CliError } from "./errors.ts";
 import type { Project } from "./project.ts";
 import { readOutputs } from "./pulumi.ts";
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { CliError } from "./command.ts";
+import { CliError } from "./errors.ts";
 
 /** A checkout with a `Pulumi.yaml`. */
 export interface Project {

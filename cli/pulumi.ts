@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { CliError } from "./command.ts";
+import { CliError } from "./errors.ts";
 import { pulumiEnvironment } from "./environment.ts";
 import { stackFile, type Project } from "./project.ts";
 

@@ -1,4 +1,5 @@
-import { CliError, defineCommand } from "../command.ts";
+import { defineCommand } from "../command.ts";
+import { CliError } from "../errors.ts";
 import { unreachable } from "../mcp.ts";
 import { openSession } from "../session.ts";
 import { printable, table } from "../table.ts";

@@ -1,4 +1,5 @@
-import { defineCommand, UsageError } from "../command.ts";
+import { defineCommand } from "../command.ts";
+import { UsageError } from "../errors.ts";
 import { peerWarnings, type ToolResult } from "../mcp.ts";
 import { openSession } from "../session.ts";
 import { printable } from "../table.ts";

@@ -1,4 +1,5 @@
-import { defineCommand, UsageError } from "../command.ts";
+import { defineCommand } from "../command.ts";
+import { UsageError } from "../errors.ts";
 import { prepareEnvironment } from "../environment.ts";
 import { findCloud, startCloud, stopCloud, type RunningCloud } from "../local-cloud.ts";
 import { localCloudPort } from "../project.ts";

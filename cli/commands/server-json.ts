@@ -1,4 +1,5 @@
-import { CliError, defineCommand, UsageError } from "../command.ts";
+import { defineCommand } from "../command.ts";
+import { CliError, UsageError } from "../errors.ts";
 import { unreachable } from "../mcp.ts";
 import { findNode, readNetwork } from "../network.ts";
 import { printable } from "../table.ts";

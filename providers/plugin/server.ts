@@ -1,17 +1,8 @@
 import { flushCompileCache } from "node:module";
 import * as grpc from "@grpc/grpc-js";
 import provider from "@pulumi/pulumi/proto/provider_grpc_pb.js";
-import type { ResourceType } from "./resource.ts";
+import type { ProviderPackage } from "./package.ts";
 import { createService } from "./service.ts";
-
-/** A Pulumi package, as a plugin serves it. */
-export interface ProviderPackage {
-  /** `federation`; also the first part of each type's token. */
-  readonly name: string;
-  /** Semantic version. */
-  readonly version: string;
-  readonly types: readonly ResourceType[];
-}
 
 /** The engine's own limit for a message. */
 const messageBytes = 400 * 1024 * 1024;

@@ -11,7 +11,7 @@ import { engineLog, type EngineLog } from "./engine.ts";
 import { grpcError, PartialFailure } from "./errors.ts";
 import { ResourceError, type ResourceContext, type ResourceType, type Stored } from "./resource.ts";
 import { packageSchema } from "./schema.ts";
-import type { ProviderPackage } from "./server.ts";
+import type { ProviderPackage } from "./package.ts";
 import { guardUnknowns, openAll, sealAll, UnknownRead, type Properties } from "./values.ts";
 
 /** The methods of `pulumirpc.ResourceProvider` that this plugin has; gRPC answers "unimplemented" for the rest. */

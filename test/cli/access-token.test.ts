@@ -1,7 +1,7 @@
 import { calculateJwkThumbprint, createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify } from "jose";
 import { beforeAll, expect, test } from "vitest";
 import { mintToken, parseTtl } from "../../cli/access-token.ts";
-import { UsageError } from "../../cli/command.ts";
+import { UsageError } from "../../cli/errors.ts";
 import type { Network } from "../../cli/network.ts";
 
 let network: Network;

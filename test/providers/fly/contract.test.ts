@@ -106,7 +106,7 @@ describe.skipIf(missing)(
         if (method === "GET" && requests[index - 1]?.["url"] === url && !url.includes("/wait")) continue;
         const recordedId = /\/machines\/([0-9a-f]{14})/.exec(url)?.[1];
         const id = recordedId && ids.get(recordedId);
-        if (recordedId) expect(id, url).toBeDefined();
+        if (recordedId) expect(id, url).toMatch(/^[0-9a-f]{14}$/);
         const path = (recordedId ? url.replace(recordedId, id ?? "") : url).slice("/v1".length);
         const body = recorded["body"] ? substitute(JSON.parse(recorded["body"])) : undefined;
         const nonce = recorded["fly-machine-lease-nonce"] ? nonces.get(id ?? "") : undefined;

@@ -285,7 +285,7 @@ describe("the OpenAPI document", () => {
         .split("/")
         .slice(1)
         .reduce((at, part) => at?.[part], document);
-      expect(target, reference).toBeDefined();
+      expect(target, reference).toBeTypeOf("object");
     }
     expect(new Set(ids).size).toBe(ids.length);
   });
