@@ -9,7 +9,7 @@ import type { PublicJwk } from "../functions/node/platform.ts";
 import type { Bundle, ProviderAdapter } from "../providers/adapter.ts";
 import { ConfigError } from "./errors.ts";
 import { SigningKey } from "./keys.ts";
-import type { PlannedNode } from "./plan.ts";
+import { nodeConfig, type PlannedNode } from "./plan.ts";
 
 export interface FederationNodeArgs {
   readonly network: string;
@@ -43,13 +43,7 @@ export class FederationNode extends ComponentResource {
         url: node.url,
         settings: node.settings,
         bundle: args.bundle,
-        config: jsonStringify({
-          network: args.network,
-          node: node.id,
-          url: node.url,
-          root: args.root,
-          ...(node.upstreams.length > 0 && { upstreams: node.upstreams }),
-        }),
+        config: jsonStringify({ ...nodeConfig(args.network, node), root: args.root }),
         key: key.privateKey,
         ...(args.upstreamSecrets && { upstreamSecrets: args.upstreamSecrets }),
         parent: this,

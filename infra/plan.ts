@@ -1,4 +1,4 @@
-import type { UpstreamConfig } from "../functions/node/platform.ts";
+import type { NodeConfig, PublicJwk, UpstreamConfig } from "../functions/node/platform.ts";
 import type { Grant, Manifest, NodeId } from "../functions/node/federation/manifest.ts";
 import type { Bundle, NameRule, ProviderAdapter, ProviderName } from "../providers/adapter.ts";
 import type { Problem } from "./errors.ts";
@@ -8,7 +8,7 @@ import { planUpstreams, upstreamProblems } from "./upstreams.ts";
 
 /** What the plan must know beside the topology. */
 export interface Facts {
-  readonly adapters: Readonly<Record<ProviderName, Pick<ProviderAdapter, "names" | "urlFor">>>;
+  readonly adapters: Readonly<Record<ProviderName, Pick<ProviderAdapter, "limits" | "names" | "urlFor">>>;
 }
 
 /** A node with everything about it that follows from the config. */
@@ -74,6 +74,9 @@ export function makePlan(
     ...nodes.flatMap((node) => nameProblems(node, facts.adapters[node.provider].names)),
     ...collisionProblems(nodes),
     ...upstreamProblems(nodes),
+    ...nodes.flatMap((node) =>
+      variableProblems(topology.network, node, facts.adapters[node.provider].limits.variableBytes),
+    ),
   ];
   if (problems.length > 0) return { problems };
 
@@ -161,6 +164,28 @@ function nameProblems(node: PlannedNode, rule: NameRule): Problem[] {
       problem: `the node's name at ${node.provider} is not valid there`,
       allowed: `${rule.words}; at most ${rule.maxLength} characters`,
       remedy: "Shorten the name of the network, the organization or the node.",
+    },
+  ];
+}
+
+/** What a node is told of itself, but for the root key, which is made later. */
+export function nodeConfig(network: string, { id, url, upstreams }: PlannedNode): Omit<NodeConfig, "root"> {
+  return { network, node: id, url, ...(upstreams.length > 0 && { upstreams }) };
+}
+
+/** Keys differ in their letters, not in their length. */
+const someKey: PublicJwk = { kty: "OKP", crv: "Ed25519", x: "x".repeat(43), kid: "x".repeat(43) };
+
+function variableProblems(network: string, node: PlannedNode, limit: number): Problem[] {
+  const bytes = new TextEncoder().encode(JSON.stringify({ ...nodeConfig(network, node), root: someKey })).length;
+  if (bytes <= limit) return [];
+  return [
+    {
+      path: `topology.organizations.${node.organization}.nodes.${node.name}.upstreams`,
+      value: node.upstreams.map(({ name }) => name),
+      problem: `make the node's configuration ${bytes} bytes, more than a variable at ${node.provider} holds`,
+      allowed: `at most ${limit} bytes`,
+      remedy: "Spread the upstreams over several nodes.",
     },
   ];
 }

@@ -41,6 +41,19 @@ describe("upstreams of a node", () => {
     expect(JSON.stringify(manifest)).not.toContain("tools.example.com");
   });
 
+  it("are refused where the node's configuration would not fit into a variable of its provider", () => {
+    const many = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`server-${index}`, { url }]));
+    expect(makePlan(valid(withEdge({ upstreams: many(30) })), facts).problems).toEqual([]);
+    expect(makePlan(valid(withEdge({ upstreams: many(60) })), facts).problems).toMatchObject([
+      {
+        path: "topology.organizations.acme.nodes.edge.upstreams",
+        allowed: "at most 5120 bytes",
+        problem: expect.stringMatching(/^make the node's configuration \d+ bytes/),
+      },
+    ]);
+  });
+
   it("may be all that a node has", () => {
     expect(planOf(withEdge({ functions: [], upstreams: { docs: { url } } })).bundles.map(({ id }) => id)).toContain(
       "cloudflare:",
